@@ -1,0 +1,165 @@
+"""Bytes in files: staging a new one, and copying between two.
+
+Rules: everything is written at a position that is known, never "at the end", so that a write that failed half-way can
+be repeated. A descriptor is closed only when no thread is using it: its number would be given to another file, and a
+thread that wakes late would write there.
+"""
+
+import errno
+import os
+import threading
+from collections.abc import Sequence
+
+from storage_proxy.adapters.errno_answers import asking
+from storage_proxy.core.errors import ShareFault
+
+# What writev takes in one call on Linux.
+BUFFERS_MAX = 1024
+PIECE = 1024 * 1024
+
+# "Not between these two": other file systems, no support in kernel or share, a destination it does not like.
+_COPY_BY_HAND = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF})
+
+
+def write_at(fd: int, buffers: Sequence[bytes | memoryview], position: int) -> int:
+    """Write them all, whatever number the kernel takes at once; the position behind them."""
+    waiting = [buffer for buffer in buffers if len(buffer)]
+    first = 0
+    while first < len(waiting):
+        batch = waiting[first : first + BUFFERS_MAX]
+        written = os.pwritev(fd, batch, position)
+        if written == 0:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        position += written
+        for buffer in batch:
+            if written < len(buffer):
+                # Only after a short write: go on inside this buffer.
+                waiting[first] = memoryview(buffer)[written:]
+                break
+            written -= len(buffer)
+            first += 1
+    return position
+
+
+def read_at(fd: int, offset: int, length: int) -> bytes:
+    pieces = []
+    while length > 0:
+        piece = os.pread(fd, min(length, 16 * PIECE), offset)
+        if not piece:
+            break
+        pieces.append(piece)
+        offset += len(piece)
+        length -= len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def read_whole(fd: int) -> bytes:
+    pieces = []
+    while piece := os.read(fd, PIECE):
+        pieces.append(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def copy_range(source: int, source_offset: int, destination: int, offset: int, length: int) -> int:
+    """By the share itself where it can: on NFS 4.2 not a byte crosses the wire, on a reflink server none is copied."""
+    copied = 0
+    try:
+        while copied < length:
+            moved = os.copy_file_range(source, destination, length - copied, source_offset + copied, offset + copied)
+            if moved == 0:
+                break
+            copied += moved
+    except OSError as error:
+        if error.errno not in _COPY_BY_HAND:
+            raise
+    # By hand: all of it where the share cannot. After a 0 from above it only confirms that the source ends here, as
+    # some file systems say 0 when they mean "not between these two".
+    while copied < length:
+        piece = os.pread(source, min(PIECE, length - copied), source_offset + copied)
+        if not piece:
+            break
+        write_at(destination, [piece], offset + copied)
+        copied += len(piece)
+    return copied
+
+
+class PosixStagedFile:
+    """See `ports.StagedFile`."""
+
+    def __init__(self, fd: int, sync: bool) -> None:
+        self._fd = fd
+        self._sync = sync
+        self._position = 0
+        self._sync_failed = False
+        self._mutex = threading.Lock()
+        self._busy = False
+        self._closing = False
+
+    def write(self, buffers: Sequence[bytes]) -> None:
+        with asking("write"):
+            fd = self._begin("write")
+            try:
+                self._position = write_at(fd, buffers, self._position)
+            except OSError:
+                self._forget_half()
+                raise
+            finally:
+                self._end()
+
+    def sync(self) -> None:
+        if self._sync_failed:
+            # The kernel reports a lost page once and then calls it clean, so a second success would mean nothing.
+            raise ShareFault(operation="sync", reason="an earlier sync of this file failed")
+        with asking("sync"):
+            fd = self._begin("sync")
+            try:
+                if self._sync:
+                    # fdatasync: it covers the size, too, and spares the times.
+                    os.fdatasync(fd)
+            except BaseException:
+                self._sync_failed = True
+                raise
+            finally:
+                self._end()
+
+    def close(self) -> None:
+        with self._mutex:
+            self._closing = True
+            if not self._busy:
+                self._close_now()
+
+    def _begin(self, operation: str) -> int:
+        with self._mutex:
+            if self._closing or self._busy:
+                reason = "the file is closed" if self._closing else "an earlier call on this file still hangs"
+                raise ShareFault(operation=operation, reason=reason)
+            self._busy = True
+            return self._fd
+
+    def _end(self) -> None:
+        with self._mutex:
+            self._busy = False
+            if self._closing:
+                self._close_now()
+
+    def _close_now(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            try:
+                os.close(fd)
+            except OSError:
+                # NFS writes back on close and reports here. What was synced cannot fail any more, and of the rest
+                # nothing was promised; the descriptor is free in any case.
+                pass
+
+    def _forget_half(self) -> None:
+        try:
+            # Not needed for what comes next, which is written over it; but it frees space when the share is full,
+            # and a file that is exactly what was written may become the finished one as it is.
+            os.ftruncate(self._fd, self._position)
+        except OSError:
+            pass
+
+    def __del__(self) -> None:
+        # The last resort for a call whose caller had gone when it came back.
+        self.close()

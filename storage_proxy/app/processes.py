@@ -1,0 +1,123 @@
+"""The life of a process: alone, or as one of several workers that gunicorn keeps.
+
+The end of one (SIGTERM, SIGINT), within `server.drain_seconds`:
+    1. the listeners close, and connections without a request; every other connection becomes deaf (aiohttp)
+    2. `draining` is set: open bodies end, what they delivered is committed, their clients are told to come again
+    3. requests finish, then the background work gets what is left of the time
+    4. the process ends, even if a mount hangs: the threads that wait for it are daemons, and what they were doing any
+       replica can carry on
+A second signal ends it at once.
+"""
+
+import asyncio
+import math
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import structlog
+import uvloop
+from aiohttp import web
+from aiohttp.worker import GunicornUVLoopWebWorker, GunicornWebWorker
+from gunicorn.app.base import BaseApplication
+
+from storage_proxy import logs
+from storage_proxy.app.wiring import CannotStart, build, replica, runner_of
+from storage_proxy.settings import Settings
+
+
+def run(settings: Settings) -> None:
+    """Serve until told to stop."""
+    logs.configure(settings.log.format, settings.log.level)
+    if settings.server.workers > 1:
+        _Workers(settings).run()
+        return
+    factory = uvloop.new_event_loop if settings.server.event_loop == "uvloop" else None
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(_serve(settings))
+    except CannotStart as error:
+        sys.exit(f"storage-proxy cannot start: {error}")
+
+
+async def _serve(settings: Settings) -> None:
+    """One worker: no process manager, nothing between it and its signals."""
+    listen, log = settings.server.listen, structlog.get_logger()
+    told_to_stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, _stop, told_to_stop)
+    runner = runner_of(build(settings), settings)
+    try:
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, listen.host, listen.port).start()
+        except OSError as error:
+            raise CannotStart(f"server.listen: {listen} cannot be listened on: {error.strerror}") from None
+        log.info("serving", listen=str(listen), volumes=list(settings.volumes), replica=replica())
+        await told_to_stop.wait()
+        log.info("stopping", seconds=settings.server.drain_seconds)
+    finally:
+        try:
+            await asyncio.wait_for(runner.cleanup(), settings.server.drain_seconds)
+        except TimeoutError:
+            log.warning("stopped_before_all_was_done")
+
+
+def _stop(told: asyncio.Event) -> None:
+    if told.is_set():
+        os._exit(1)
+    told.set()
+
+
+class _Interruptible(GunicornWebWorker):
+    """A terminal sends Ctrl-C to every process, and the master passes it on as SIGQUIT; so a worker that hears SIGINT
+    twice was told twice. (Of SIGTERM that is not true: systemd sends it to all processes, and the master again.)"""
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        self._interrupted = False
+        self.loop.add_signal_handler(signal.SIGINT, self._interrupt)
+
+    def _interrupt(self) -> None:
+        if self._interrupted:
+            os._exit(1)
+        self._interrupted = True
+        self.handle_quit(signal.SIGINT, None)
+
+
+class _InterruptibleUVLoop(_Interruptible, GunicornUVLoopWebWorker):
+    pass
+
+
+class _Workers(BaseApplication):  # type: ignore[misc] # gunicorn carries no types
+    """Several workers on one port, started and restarted by gunicorn."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        server = self._settings.server
+        graceful_seconds = math.ceil(server.drain_seconds) + 2
+        for name, value in {
+            "bind": str(server.listen),
+            "workers": server.workers,
+            "worker_class": _InterruptibleUVLoop if server.event_loop == "uvloop" else _Interruptible,
+            "logger_class": logs.GunicornLog,
+            "loglevel": self._settings.log.level,
+            # The workers keep to drain_seconds by themselves; this is for one that does not.
+            "graceful_timeout": graceful_seconds,
+            # A worker that drains gives no sign of life to the master.
+            "timeout": graceful_seconds + 30,
+            "proc_name": "storage-proxy",
+            "control_socket_disable": True,
+        }.items():
+            if name in self.cfg.settings:  # not every version has every one
+                self.cfg.set(name, value)
+
+    def load(self) -> Callable[[], Awaitable[web.AppRunner]]:
+        async def build_in_worker() -> web.AppRunner:
+            return runner_of(build(self._settings), self._settings)
+
+        return build_in_worker

@@ -1,0 +1,215 @@
+"""What is plugged into what, and what goes on beside the requests.
+
+Rules: an application is built inside the process that serves it, after any fork. A volume that cannot be meant (not
+there, a link where our directory should be) stops the start with a sentence; one that hangs does not, for the others
+have work to do.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from functools import partial
+
+import structlog
+from aiohttp import web
+
+from storage_proxy import logs
+from storage_proxy.adapters.posix import PosixFilesystem
+from storage_proxy.adapters.system import SystemClock, SystemEntropy
+from storage_proxy.adapters.threads import ThreadWorkers
+from storage_proxy.core.errors import ShareFault, ShareFull, ShareStalled
+from storage_proxy.core.target import STAGING
+from storage_proxy.operations.reap import reap_for_ever
+from storage_proxy.operations.service import Limits, Service, Volume, open_volume
+from storage_proxy.ports import Filesystem, LinkInTheWay, NameMissing
+from storage_proxy.server.access import AccessKeys
+from storage_proxy.server.addresses import Addresses
+from storage_proxy.server.cors import CorsRules
+from storage_proxy.server.health import HealthRoutes
+from storage_proxy.server.manager_routes import ManagerRoutes, ManagerRules
+from storage_proxy.server.requests import CONNECTIONS, dress, outermost
+from storage_proxy.server.session_routes import SessionRoutes, SessionRules
+from storage_proxy.server.tus_routes import FilesRules, TusRoutes
+from storage_proxy.settings import Settings
+from storage_proxy.store.sweeping import Ages
+
+SERVICE = web.AppKey("SERVICE", Service)
+
+# At start-up a volume that hangs is not waited for longer: the others have work to do.
+START_SECONDS = 5.0
+
+# aiohttp waits for open requests this long, and once more as long after it has broken off their bodies.
+DRAIN_SHARE_OF_REQUESTS = 0.4
+
+
+class CannotStart(Exception):
+    """A sentence for the person who starts the service."""
+
+
+# ---- what is plugged in ---------------------------------------------------------------------------------------------
+
+
+def build(settings: Settings) -> web.Application:
+    """One replica's public application; with a manager's listener beside it, where the settings have one."""
+    volumes = {name: _volume(settings, name) for name in settings.volumes}
+    service = _service(settings, volumes)
+    app = web.Application(middlewares=[outermost(service, replica())], handler_args=CONNECTIONS)
+    app[SERVICE] = service
+    app.on_response_prepare.append(dress(_cors(settings)))
+    app.add_routes(_routes(settings, service))
+    app.cleanup_ctx.append(partial(_working, settings, service))
+    if settings.manager.listen is not None:
+        app.cleanup_ctx.append(partial(_managing, settings, service))
+    app.on_shutdown.append(_drain)
+    return app
+
+
+def build_manager(settings: Settings, service: Service) -> web.Application:
+    assert settings.manager.secret is not None and settings.tokens.secret is not None, "the settings see to it"
+    rules = ManagerRules(
+        secret=settings.manager.secret.get_secret_value(),
+        token_secret=settings.tokens.secret.get_secret_value(),
+        token_seconds=settings.tokens.lifetime,
+        order=settings.sessions.order,
+        policy=settings.sessions.conflict,
+    )
+    app = web.Application(middlewares=[outermost(service, replica())], handler_args=CONNECTIONS)
+    app.on_response_prepare.append(dress(None))
+    app.add_routes([*ManagerRoutes(service, rules).routes(), *HealthRoutes(service, None).routes("")])
+    return app
+
+
+def _volume(settings: Settings, name: str) -> Volume:
+    volume = settings.volumes[name]
+    workers = ThreadWorkers(name, settings.storage.threads)
+    filesystem = PosixFilesystem(volume.path, sync=settings.storage.sync, executor=workers.executor)
+    return open_volume(name, volume.layout, filesystem, workers, SystemEntropy(), _limits(settings), _ages(settings))
+
+
+def _service(settings: Settings, volumes: dict[str, Volume]) -> Service:
+    listener = logs.EventLog(**{logs.REPLICA: replica()})
+    return Service(volumes, SystemClock(), SystemEntropy(), listener, _limits(settings), _ages(settings))
+
+
+def _limits(settings: Settings) -> Limits:
+    limits, checkpoints = settings.limits, settings.checkpoints
+    return Limits(
+        upload_bytes_max=limits.upload_bytes_max,
+        appends_max=limits.appends_max,
+        undurable_bytes_max=limits.undurable_bytes_max,
+        checkpoint_bytes=checkpoints.bytes,
+        checkpoint_seconds=checkpoints.seconds,
+        closer_wait_seconds=limits.closer_wait_seconds,
+        lock_wait_seconds=limits.lock_wait_seconds,
+        share_stall_seconds=limits.share_stall_seconds,
+    )
+
+
+def _ages(settings: Settings) -> Ages:
+    expiry = settings.expiry
+    return Ages(open=expiry.open, published=expiry.published, ended=expiry.ended, orphans=expiry.orphans)
+
+
+def _cors(settings: Settings) -> CorsRules:
+    return CorsRules(settings.cors.origins, settings.cors.credentials, settings.cors.max_age)
+
+
+def _routes(settings: Settings, service: Service) -> list[web.RouteDef]:
+    server, files, idle = settings.server, settings.files, settings.limits.body_idle_seconds
+    addresses = Addresses(server.base_path, server.trusted_proxies)
+    health = HealthRoutes(service, f"{server.base_path}/files" if files.enabled else None)
+    # With the prefix, and without it for load balancers that strip it.
+    prefixes = sorted({"", server.base_path})
+    routes = [route for prefix in prefixes for route in health.routes(prefix)]
+    if files.enabled:
+        keys = AccessKeys(tuple(key.get_secret_value() for key in settings.access.keys))
+        rules = FilesRules(
+            volume=settings.files_volume,
+            directory=files.directory,
+            order=files.order,
+            policy=files.conflict,
+            metadata_bytes_max=settings.limits.metadata_bytes_max,
+            body_idle_seconds=idle,
+        )
+        tus = TusRoutes(service, rules, keys, addresses)
+        routes += [route for prefix in prefixes for route in tus.routes(prefix)]
+    if settings.tokens.secret is not None:
+        rules_of_sessions = SessionRules(settings.tokens.secret.get_secret_value(), settings.tokens.outlive, idle)
+        sessions = SessionRoutes(service, rules_of_sessions, addresses)
+        routes += [route for prefix in prefixes for route in sessions.routes(prefix)]
+    return routes
+
+
+def replica() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+# ---- from start to end ----------------------------------------------------------------------------------------------
+
+
+async def _working(settings: Settings, service: Service, app: web.Application) -> AsyncIterator[None]:
+    """The volumes are there, and the janitor goes round."""
+    await asyncio.gather(*(_prepare(settings, volume) for volume in service.volumes.values()))
+    janitor = asyncio.create_task(reap_for_ever(service, settings.expiry.sweep_every))
+    janitor.add_done_callback(_tell_of_a_dead_janitor)
+    yield
+    janitor.cancel()
+    await service.settle(settings.server.drain_seconds * (1 - 2 * DRAIN_SHARE_OF_REQUESTS))
+    for volume in service.volumes.values():
+        assert isinstance(volume.workers, ThreadWorkers), "made above"
+        volume.workers.close()
+
+
+async def _managing(settings: Settings, service: Service, app: web.Application) -> AsyncIterator[None]:
+    listen = settings.manager.listen
+    assert listen is not None, "asked before"
+    runner = runner_of(build_manager(settings, service), settings)
+    await runner.setup()
+    # Each worker opens the port for itself; the kernel shares the connections out.
+    site = web.TCPSite(runner, listen.host, listen.port, reuse_port=settings.server.workers > 1)
+    await site.start()
+    yield
+    await runner.cleanup()
+
+
+async def _prepare(settings: Settings, volume: Volume) -> None:
+    path = settings.volumes[volume.name].path
+    try:
+        await volume.workers.run(partial(_make_staging, volume.filesystem), START_SECONDS)
+    except ShareStalled as error:
+        # The others are served; this one by itself as soon as it answers. /health/ready tells.
+        structlog.get_logger().warning("volume_hangs", volume=volume.name, detail=str(error))
+    except NameMissing:
+        raise CannotStart(f"volumes.{volume.name}.path: there is no directory {path}; mount or create it.") from None
+    except LinkInTheWay:
+        raise CannotStart(
+            f"volumes.{volume.name}.path: {path / STAGING} is not a directory of this service's own (a symbolic link "
+            "is none); move it away."
+        ) from None
+    except (ShareFault, ShareFull) as error:
+        raise CannotStart(f"volumes.{volume.name}.path: {path} cannot be used: {error}") from None
+
+
+def _make_staging(filesystem: Filesystem) -> None:
+    made = filesystem.make_directory(STAGING)
+    # By the look-up that follows no links: a planted one would lead all uploads out of the volume.
+    if not filesystem.inspect_target(STAGING).is_directory:
+        raise LinkInTheWay(STAGING)
+    if made:
+        filesystem.sync_directory(".")
+
+
+def _tell_of_a_dead_janitor(janitor: "asyncio.Task[None]") -> None:
+    if not janitor.cancelled() and (error := janitor.exception()) is not None:
+        structlog.get_logger().error("janitor_died", exc_info=error)
+
+
+async def _drain(app: web.Application) -> None:
+    app[SERVICE].draining.set()
+
+
+def runner_of(app: web.Application, settings: Settings) -> web.AppRunner:
+    return web.AppRunner(
+        app, handle_signals=False, shutdown_timeout=settings.server.drain_seconds * DRAIN_SHARE_OF_REQUESTS
+    )

@@ -1,0 +1,92 @@
+"""The command line.
+
+Rules: a command reads settings, says what a person should know and hands over to `app`; what is wrong with the settings
+goes to standard error without a traceback, exit code 2, as for wrong options.
+"""
+
+import shlex
+from pathlib import Path
+
+import click
+
+from storage_proxy import settings as settings_room
+from storage_proxy.settings import Settings, SettingsError
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_DIRECTORY = click.Path(file_okay=False, path_type=Path)
+
+
+class _Wrong(click.ClickException):
+    """The same code as click's own for wrong options."""
+
+    exit_code = 2
+
+    def show(self, file: object = None) -> None:
+        click.echo(f"The settings cannot be used:\n{self.message}", err=True)
+
+
+@click.group(name="storage-proxy", context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="storage-proxy", prog_name="storage-proxy")
+def main() -> None:
+    """Resumable uploads (TUS) onto a shared directory."""
+
+
+@main.command()
+@click.option("--config", type=_FILE, help="A TOML file; without it ./data is served on 127.0.0.1:8080.")
+@click.option("--listen", metavar="HOST:PORT", help="Where to listen; goes before the file and the environment.")
+@click.option("--data", type=_DIRECTORY, help="Without --config: the directory to serve. [default: ./data]")
+@click.option("--workers", type=int, metavar="N", help="Processes that share the port.")
+def serve(config: Path | None, listen: str | None, data: Path | None, workers: int | None) -> None:
+    """Serve until told to stop (SIGTERM, Ctrl-C)."""
+    if config is not None and data is not None:
+        raise click.UsageError("--data is for serving without --config; with it, volumes are named in the file.")
+    said = {"server.listen": listen, "server.workers": workers}
+    overrides = {key: value for key, value in said.items() if value is not None}
+    try:
+        settings = settings_room.load(config, overrides) if config else settings_room.embedded(data, overrides)
+    except SettingsError as error:
+        raise _Wrong(str(error)) from None
+    if config is None:
+        click.echo(_tour(settings))
+    # Here, because `config check` and --version need no server.
+    from storage_proxy.app import run
+
+    run(settings)
+
+
+@main.group()
+def config() -> None:
+    """Look at settings."""
+
+
+@config.command()
+@click.argument("file", type=_FILE)
+def check(file: Path) -> None:
+    """Say whether `serve --config FILE` would start here, the environment included."""
+    try:
+        settings_room.load(file, {})
+    except SettingsError as error:
+        raise _Wrong(str(error)) from None
+    click.echo(f"{file}: ok")
+
+
+def _tour(settings: Settings) -> str:
+    """What is served, and three commands that show it."""
+    server, volumes = settings.server, settings.volumes
+    files = f"http://{server.listen}{server.base_path}"
+    data = volumes[settings.files_volume].path / settings.files.directory
+    key = "-H 'Authorization: Bearer YOUR-KEY' " if settings.access.keys else ""
+    tus = f"{key}-H 'Tus-Resumable: 1.0.0'"
+    name = "bm90ZS50eHQ="  # note.txt
+    return f"""\
+storage-proxy serves {files}/files; finished files appear in {data}
+Try it from another terminal (Ctrl-C ends the service, unfinished uploads go on later):
+  # create an upload of 5 bytes; its URL is what the service answers as Location
+  at=$(curl -sD- -X POST {files}/files {tus} \\
+    -H 'Upload-Length: 5' -H 'Upload-Metadata: filename {name}' | tr -d '\\r' | sed -n 's/^[Ll]ocation: //p')
+  # send the bytes, from offset 0
+  curl -X PATCH "http://{server.listen}$at" {tus} -H 'Upload-Offset: 0' \\
+    -H 'Content-Type: application/offset+octet-stream' --data-binary hello
+  # look
+  cat {shlex.quote(str(data / "note.txt"))}
+"""

@@ -1,0 +1,353 @@
+"""Everything that can happen to an upload: pure functions from manifest to manifest.
+
+What a request meets in which phase (a dash: it cannot come to that; `=`: nothing changes, which is success):
+
+    verb \\ phase    OPEN     CLOSED   PUBLISHING  PUBLISHED  FAILED     TERMINATED  EXPIRED
+    declare_length  OPEN*    busy     busy        =          failed     not found   gone
+    commit          OPEN*    busy     busy        = or 409   failed     not found   gone
+    fold, adopt     OPEN     CLOSED   =           =          =          =           =
+    announce        -        PUBLISHING           =          =          =           =
+    publish         -        -        PUBLISHED   =          PUBLISHED  not found   gone
+    fail            -        FAILED   FAILED      =          =          =           =
+    retry           =        =        =           =          CLOSED     =           =
+    terminate       TERMINATED        busy        TERMINATED TERMINATED not found   gone
+    expire          EXPIRED  =        =           =          =          =           =
+
+    (*) or CLOSED, when the committed prefix has become the length
+
+Rules: applied twice, a transition is the same as applied once; when it has nothing to change it returns the very same
+object; it never looks at a clock (`Stamp` is handed in) and never at bytes (what must be compared, it asks for by
+`NeedsComparison`). A promised byte never changes and the prefix never shrinks: each function keeps that by itself.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from storage_proxy.core import extents
+from storage_proxy.core.errors import (
+    AppendSuperseded,
+    LengthExceeded,
+    LengthInconsistent,
+    NotYetPublished,
+    OffsetMismatch,
+    PublishFailed,
+    Refused,
+    SizeExceeded,
+    StorageProxyError,
+    TargetNotAllowed,
+    TooManyGaps,
+    UploadGone,
+    UploadNotFound,
+)
+from storage_proxy.core.extents import Coverage, Extent
+from storage_proxy.core.manifest import Assembly, Chunk, Manifest, Phase, Publication
+from storage_proxy.core.target import Target
+
+# A manifest is rewritten at each commit, so its size is bounded; only any-order uploads full of holes come near.
+CHUNKS_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """When a change happens, and until when an open upload lives from then on."""
+
+    now: float
+    expires_at: float | None = None
+
+
+class NeedsComparison(Exception):
+    """The chunk overlaps promised bytes: whether they are the same must be looked up before it can be committed."""
+
+    def __init__(self, manifest: Manifest, overlapping: Coverage) -> None:
+        super().__init__(overlapping)
+        self.manifest = manifest
+        self.overlapping = overlapping
+
+
+# What a transition raises: the newest manifest itself has said no, and nothing was begun.
+SAID_NO = (Refused, NotYetPublished)
+
+
+def refusal(manifest: Manifest) -> StorageProxyError | None:
+    """Why this upload takes no more bytes, and has no offset to tell, in its phase; None when it does."""
+    match manifest.phase:
+        case Phase.CLOSED | Phase.PUBLISHING:
+            return NotYetPublished(assembled=manifest.assembled, length=manifest.length or 0)
+        case Phase.FAILED:
+            return PublishFailed(reason=manifest.reason or "")
+        case Phase.TERMINATED:
+            return UploadNotFound(upload=str(manifest.upload))
+        case Phase.EXPIRED:
+            return UploadGone(upload=str(manifest.upload), reason="it was not finished in time")
+        case Phase.OPEN | Phase.PUBLISHED:
+            return None
+
+
+def _require_alive(manifest: Manifest) -> None:
+    if (error := refusal(manifest)) is not None:
+        raise error
+
+
+# ---- appending ------------------------------------------------------------------------------------------------------
+
+
+def admit(manifest: Manifest, offset: int, body_length: int | None, size_max: int, *, any_order: bool) -> None:
+    """Refuse an append before its body is read, where that can be known."""
+    _require_alive(manifest)
+    reached = offset + (body_length or 0)
+    if manifest.length is not None:
+        if offset > manifest.length or reached > manifest.length:
+            raise LengthExceeded(length=manifest.length, reached=max(offset, reached))
+    elif reached > size_max:
+        raise SizeExceeded(size=reached, size_max=size_max)
+    if not any_order and offset != manifest.prefix:
+        raise OffsetMismatch(expected=manifest.prefix, received=offset)
+
+
+def declare_length(manifest: Manifest, length: int, size_max: int, stamp: Stamp) -> Manifest:
+    """Tell the length of an upload that was created without one."""
+    _require_alive(manifest)
+    if manifest.length is not None:
+        if manifest.length != length:
+            raise LengthInconsistent(known=manifest.length, declared=length)
+        return manifest
+    if length > size_max:
+        raise SizeExceeded(size=length, size_max=size_max)
+    if manifest.coverage and manifest.coverage[-1].end > length:
+        raise LengthInconsistent(known=manifest.coverage[-1].end, declared=length)
+    return _touched(replace(manifest, length=length), stamp)
+
+
+def choose_subdirectory(manifest: Manifest, subdirectory: str, target: Target, stamp: Stamp) -> Manifest:
+    """A session's `dst_dir`: the first append that names one decides, later ones must agree."""
+    _require_alive(manifest)
+    if manifest.subdirectory == subdirectory:
+        return manifest
+    if manifest.subdirectory is not None:
+        raise TargetNotAllowed(path=subdirectory, reason=f"this upload goes to {manifest.subdirectory!r} already")
+    return _touched(replace(manifest, subdirectory=subdirectory, target=target), stamp)
+
+
+def commit(
+    manifest: Manifest, chunk: Chunk, stamp: Stamp, *, promised: int = 0, agreed: Iterable[Extent] = ()
+) -> Manifest:
+    """Promise the chunk's bytes, the first `promised` of which an earlier commit of the same file had promised.
+
+    `agreed`: overlaps that were compared and found equal (which stays true, for promised bytes never change). A
+    chunk that adds nothing leaves the manifest as it is.
+    """
+    if manifest.phase in (Phase.CLOSED, Phase.PUBLISHING) and promised >= chunk.length > 0:
+        # Its own checkpoint was the one that closed the upload; the end of the body adds nothing.
+        return manifest
+    _require_alive(manifest)
+    if manifest.length is not None and chunk.extent.end > manifest.length:
+        raise LengthExceeded(length=manifest.length, reached=chunk.extent.end)
+    if manifest.phase is Phase.OPEN and chunk.file in manifest.condemned:
+        raise AppendSuperseded(prefix=manifest.prefix)
+    known = next((held for held in manifest.chunks if held.file == chunk.file), None)
+    if manifest.assembly is not None and manifest.assembly.file == chunk.file:
+        return manifest
+    done = max(promised, known.length if known else 0)
+    fresh = Extent(chunk.offset + min(done, chunk.length), chunk.extent.end)
+    if known is None and any(_same(held, chunk) for held in manifest.chunks):
+        return manifest
+    undecided = extents.subtract(extents.overlap(manifest.coverage, fresh), agreed)
+    if undecided:
+        raise NeedsComparison(manifest, undecided)
+    if not extents.gaps(manifest.coverage, fresh):
+        # Nothing new. A record that is there may still learn that its writer is done with the file.
+        if known is None or known.sealed or not chunk.sealed or known.length != chunk.length:
+            return manifest
+    elif promised and known is None:
+        # The file was folded and removed since: its name promises nothing any more, whatever a write to it says.
+        raise AppendSuperseded(prefix=manifest.prefix)
+    others = tuple(held for held in manifest.chunks if held is not known)
+    if known is None and len(others) >= CHUNKS_MAX:
+        raise TooManyGaps(chunks_max=CHUNKS_MAX, prefix=manifest.prefix)
+    return _touched(
+        replace(
+            manifest,
+            chunks=tuple(sorted((*others, chunk), key=lambda held: (held.offset, held.file))),
+            received=manifest.received + (known is None),
+        ),
+        stamp,
+    )
+
+
+def _same(held: Chunk, chunk: Chunk) -> bool:
+    return (held.offset, held.length, held.sha256) == (chunk.offset, chunk.length, chunk.sha256)
+
+
+def _touched(manifest: Manifest, stamp: Stamp) -> Manifest:
+    closed = manifest.phase is Phase.OPEN and manifest.prefix == manifest.length
+    return replace(
+        manifest,
+        phase=Phase.CLOSED if closed else manifest.phase,
+        changed_at=stamp.now,
+        expires_at=None if closed else stamp.expires_at,
+    )
+
+
+def condemn(manifest: Manifest, files: Iterable[str], stamp: Stamp) -> Manifest:
+    """Name chunk files of writers that seem dead, before they are swept; one that the manifest needs never is."""
+    condemned = frozenset(files) - manifest.files - frozenset(manifest.condemned)
+    if not condemned:
+        return manifest
+    # `changed_at` and `expires_at` stay: sweeping is no sign of the client's life.
+    return replace(manifest, condemned=tuple(sorted((*manifest.condemned, *condemned))))
+
+
+# ---- assembling -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Bytes to copy from a chunk file to their place in the assembly file."""
+
+    source: str
+    source_offset: int
+    extent: Extent
+
+
+def adoptable(manifest: Manifest) -> Chunk | None:
+    """The sealed chunk at offset 0 that may become the assembly file as it is: nobody writes to it any more."""
+    if manifest.assembly is not None:
+        return None
+    sealed = [chunk for chunk in manifest.chunks if chunk.offset == 0 and chunk.sealed and chunk.length > 0]
+    return max(sealed, key=lambda chunk: chunk.length, default=None)
+
+
+def next_folds(manifest: Manifest, size_max: int) -> tuple[Fold, ...]:
+    """What can be copied next, in order, without a gap and about `size_max` bytes at the most.
+
+    The last chunk of the prefix is left alone while a writer may still be adding to it: once it is sealed it may turn
+    out to need no copy, and its writer must find its file where it is.
+    """
+    through = manifest.assembled
+    closed = manifest.phase is Phase.CLOSED
+    prefix = manifest.prefix
+    folds: list[Fold] = []
+    room = size_max
+    for chunk in sorted(manifest.chunks, key=lambda held: (held.offset, -held.extent.end)):
+        if chunk.offset > through or room <= 0:
+            break
+        if chunk.extent.end <= through or not (chunk.sealed or closed or chunk.extent.end < prefix):
+            continue
+        end = min(chunk.extent.end, through + room)
+        folds.append(Fold(chunk.file, through - chunk.offset, Extent(through, end)))
+        room -= end - through
+        through = end
+    return tuple(folds)
+
+
+def adopt(manifest: Manifest, file: str) -> Manifest:
+    """Let a sealed chunk at offset 0 be the assembly file: no byte is copied."""
+    chunk = adoptable(manifest)
+    if chunk is None or chunk.file != file or manifest.phase not in (Phase.OPEN, Phase.CLOSED):
+        return manifest
+    return _folded(manifest, Assembly(file, chunk.length))
+
+
+def begin_assembly(manifest: Manifest, file: str) -> Manifest:
+    """Let an empty file be the assembly file. Who finds another there uses that one."""
+    if manifest.assembly is not None or manifest.phase not in (Phase.OPEN, Phase.CLOSED):
+        return manifest
+    if file in manifest.condemned:
+        return manifest
+    return replace(manifest, assembly=Assembly(file, 0))
+
+
+def fold(manifest: Manifest, file: str, through: int) -> Manifest:
+    """The assembly file holds, synced, everything below `through`."""
+    assembly = manifest.assembly
+    if manifest.phase not in (Phase.OPEN, Phase.CLOSED) or assembly is None or assembly.file != file:
+        return manifest
+    if through <= assembly.through:
+        return manifest
+    assert through <= manifest.prefix, "folded what was never promised"
+    return _folded(manifest, Assembly(file, through))
+
+
+def _folded(manifest: Manifest, assembly: Assembly) -> Manifest:
+    left = tuple(
+        chunk
+        for chunk in manifest.chunks
+        if chunk.extent.end > assembly.through and chunk.file != assembly.file and chunk.length > 0
+    )
+    return replace(manifest, assembly=assembly, chunks=left)
+
+
+# ---- publishing -----------------------------------------------------------------------------------------------------
+
+
+def whole_file(manifest: Manifest) -> str | None:
+    """The one file that holds every byte of a closed upload, and that nobody writes to any more; None: not yet."""
+    if manifest.assembly is not None:
+        return manifest.assembly.file if manifest.assembly.through == manifest.length else None
+    chunk = adoptable(manifest)
+    return chunk.file if chunk is not None and chunk.length == manifest.length else None
+
+
+def announce(manifest: Manifest, file: str, publication: Publication) -> Manifest:
+    """Say, before it is done, which file will stand under which name, so that any replica can carry it through."""
+    if manifest.phase is Phase.CLOSED:
+        if whole_file(manifest) != file:
+            return manifest
+        manifest = _folded(manifest, Assembly(file, manifest.length or 0))
+    elif manifest.phase is not Phase.PUBLISHING:
+        return manifest
+    elif manifest.publication is not None and manifest.publication.attempt >= publication.attempt:
+        return manifest
+    return replace(manifest, phase=Phase.PUBLISHING, publication=publication)
+
+
+def publish(manifest: Manifest, publication: Publication, stamp: Stamp) -> Manifest:
+    """The file stands under this name, durably. True also for one that another replica had given up."""
+    if manifest.phase is Phase.PUBLISHED:
+        return manifest
+    if manifest.phase in (Phase.TERMINATED, Phase.EXPIRED):
+        _require_alive(manifest)
+    return replace(
+        manifest,
+        phase=Phase.PUBLISHED,
+        publication=publication,
+        chunks=(),
+        assembly=None,
+        reason=None,
+        condemned=(),
+        changed_at=stamp.now,
+        expires_at=None,
+    )
+
+
+def fail(manifest: Manifest, reason: str, stamp: Stamp) -> Manifest:
+    """Publishing met something that trying again cannot mend."""
+    if manifest.phase not in (Phase.CLOSED, Phase.PUBLISHING):
+        return manifest
+    return replace(manifest, phase=Phase.FAILED, reason=reason, changed_at=stamp.now)
+
+
+def retry(manifest: Manifest, stamp: Stamp) -> Manifest:
+    """An operator has mended what stood in the way."""
+    if manifest.phase is not Phase.FAILED:
+        return manifest
+    return replace(manifest, phase=Phase.CLOSED, reason=None, publication=None, changed_at=stamp.now)
+
+
+# ---- ending ---------------------------------------------------------------------------------------------------------
+
+
+def terminate(manifest: Manifest, stamp: Stamp) -> Manifest:
+    """Forget the upload. A file that was published stays where it is: it belongs to the volume now."""
+    if manifest.phase in (Phase.TERMINATED, Phase.EXPIRED, Phase.PUBLISHING):
+        _require_alive(manifest)
+    return _ended(manifest, Phase.TERMINATED, stamp)
+
+
+def expire(manifest: Manifest, stamp: Stamp) -> Manifest:
+    """Only an open upload expires: every other one has all its bytes, and those are never thrown away."""
+    return _ended(manifest, Phase.EXPIRED, stamp) if manifest.phase is Phase.OPEN else manifest
+
+
+def _ended(manifest: Manifest, phase: Phase, stamp: Stamp) -> Manifest:
+    return replace(manifest, phase=phase, chunks=(), assembly=None, condemned=(), changed_at=stamp.now, expires_at=None)

@@ -1,0 +1,339 @@
+"""One request body at one offset becomes promised bytes.
+
+The recipe:
+    1. read the manifest, refuse what can be refused before the body is read
+    2. stage a file of this append's own; no lock is held while the body streams into it
+    3. receive: reading the next bytes, hashing and writing the last ones, and committing what is due go on side by side
+    4. checkpoint: every so many bytes or seconds, sync and commit what is there, so that any replica's HEAD tells of it
+    5. at the end (the body's, the client's, or this replica's) commit what arrived; with Upload-Checksum all or nothing
+    6. if that closed the upload, wait for its file to be published
+
+Takeover needs no step: a newer append is admitted at once, and this one finds at its next commit that its bytes are
+covered. After an error of the share the staged file is left alone, because a fence may yet promise it.
+"""
+
+import asyncio
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from storage_proxy.core import transitions
+from storage_proxy.core.errors import (
+    AppendSuperseded,
+    BodyBrokenOff,
+    BodyStalled,
+    ChecksumMismatch,
+    Draining,
+    LengthExceeded,
+    SizeExceeded,
+    StorageProxyError,
+)
+from storage_proxy.core.events import ChunkCommitted, ChunkDiscarded, UploadClosed
+from storage_proxy.core.manifest import Chunk, Manifest, Order, Phase, UploadId
+from storage_proxy.core.target import Target
+from storage_proxy.operations.create import choose_subdirectory, declare_length
+from storage_proxy.operations.finish import assemble_if_behind, carry_on, finish
+from storage_proxy.operations.service import Service, Volume
+from storage_proxy.ports import Body, BodyBroken, BodyIdle, BodyStopped, total
+from storage_proxy.store import digests
+from storage_proxy.store.chunks import StagedChunk
+from storage_proxy.store.manifests import Change
+from storage_proxy.wire.checksums import Checksum
+
+# What passes to a thread at a time: large enough that the hop does not show, small enough to stay in the cache.
+BATCH_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """What a request says about its body."""
+
+    offset: int
+    body_length: int | None = None
+    length: int | None = None
+    """the upload's length, where this request is the one to tell it"""
+    checksum: Checksum | None = None
+    subdirectory: tuple[str, Target] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    offset: int
+    """request offset + received bytes, as clients expect in the answer"""
+    manifest: Manifest
+
+
+async def append(service: Service, upload: UploadId, wanted: Append, body: Body) -> Appended:
+    manifest = await service.read(upload)
+    if manifest.phase in (Phase.CLOSED, Phase.PUBLISHING):
+        carry_on(service, upload)
+    transitions.admit(
+        manifest,
+        wanted.offset,
+        wanted.body_length,
+        service.limits.upload_bytes_max,
+        any_order=manifest.order is Order.ANY,
+    )
+    if wanted.subdirectory is not None and wanted.subdirectory[0] != manifest.subdirectory:
+        manifest = await choose_subdirectory(service, manifest, *wanted.subdirectory)
+    if wanted.length is not None and wanted.length != manifest.length:
+        reached = wanted.offset + (wanted.body_length or 0)
+        if reached > wanted.length:
+            raise LengthExceeded(length=wanted.length, reached=reached)
+        manifest = await declare_length(service, manifest, wanted.length)
+    received = 0
+    if wanted.body_length != 0:
+        with service.receiving():
+            reception = await _Reception.begin(service, manifest, wanted, body)
+            manifest = await reception.run()
+            received = reception.chunk.length
+    if manifest.phase in (Phase.CLOSED, Phase.PUBLISHING):
+        manifest = await finish(service, upload)
+    else:
+        assemble_if_behind(service, manifest)
+    return Appended(offset=wanted.offset + received, manifest=manifest)
+
+
+class _Reception:
+    """Steps 2 to 5, for one body."""
+
+    def __init__(
+        self, service: Service, volume: Volume, manifest: Manifest, wanted: Append, body: Body, chunk: StagedChunk
+    ) -> None:
+        self.service = service
+        self.volume = volume
+        self.manifest = manifest
+        self.wanted = wanted
+        self.body = body
+        self.chunk = chunk
+        self.digest = digests.start(wanted.checksum.algorithm) if wanted.checksum else None
+        self.taken = 0
+        """bytes handed to the writer; `chunk.length` are those it has written"""
+        self.durable = 0
+        """bytes that a sync has covered"""
+        self.counted = 0
+        """this append's part of the process's undurable bytes"""
+        self.checkpoint_at = service.clock.monotonic()
+        self.writing: asyncio.Task[None] | None = None
+        self.committing: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def begin(cls, service: Service, manifest: Manifest, wanted: Append, body: Body) -> "_Reception":
+        volume = service.volume(manifest.upload)
+        chunk = await volume.run(partial(volume.chunks.stage, manifest.upload.key, wanted.offset))
+        return cls(service, volume, manifest, wanted, body, chunk)
+
+    async def run(self) -> Manifest:
+        try:
+            error = await self._receive_all()
+            await self._conclude(error)
+            return self.manifest
+        finally:
+            self.service.undurable.add(-self.counted)
+            self.volume.workers.abandon(self.chunk.close)
+
+    # ---- 3. receive -------------------------------------------------------------------------------------------------
+
+    async def _receive_all(self) -> Exception | None:
+        """Receive until the body ends, or something else ends it; then nothing is in flight any more."""
+        ended: Exception | None = None
+        for stage in (self._receive, self._written, self._committed):
+            try:
+                await stage()
+            except (StorageProxyError, BodyBroken, BodyIdle, BodyStopped) as error:
+                ended = ended or error
+        return ended
+
+    async def _receive(self) -> None:
+        reading = self._read_more()
+        try:
+            while True:
+                await self._wait_for_news(reading)
+                if reading.done():
+                    buffers = reading.result()
+                    if not buffers:
+                        return
+                    await self._take(buffers)
+                    reading = self._read_more()
+                if self._checkpoint_is_due():
+                    await self._checkpoint()
+        finally:
+            reading.cancel()
+
+    async def _wait_for_news(self, reading: "asyncio.Task[Sequence[bytes]]") -> None:
+        """Until there are bytes, a checkpoint is due, or one has ended: what it found may end the append."""
+        awaited: list[asyncio.Task[Any]] = [reading]
+        if self.committing is not None:
+            awaited.append(self.committing)
+        await asyncio.wait(awaited, timeout=self._seconds_to_checkpoint(), return_when=asyncio.FIRST_COMPLETED)
+        if self.committing is not None and self.committing.done():
+            await self._committed()
+
+    def _read_more(self) -> "asyncio.Task[Sequence[bytes]]":
+        return asyncio.ensure_future(self.body.batch(BATCH_BYTES, self.service.limits.checkpoint_seconds))
+
+    async def _take(self, buffers: Sequence[bytes]) -> None:
+        """Hand the bytes to the writer, once it is through with the last ones: two batches are in memory, no more."""
+        count = total(buffers)
+        self._require_room(self.wanted.offset + self.taken + count)
+        await self._written()
+        self.taken += count
+        self._count(count)
+        self.writing = asyncio.ensure_future(self.volume.run(partial(self._write, buffers)))
+
+    def _require_room(self, reached: int) -> None:
+        length = self.manifest.length
+        if length is not None and reached > length:
+            raise LengthExceeded(length=length, reached=reached)
+        if reached > self.service.limits.upload_bytes_max:
+            raise SizeExceeded(size=reached, size_max=self.service.limits.upload_bytes_max)
+
+    def _write(self, buffers: Sequence[bytes]) -> None:
+        self.chunk.write(buffers)
+        if self.digest is not None:
+            for buffer in buffers:
+                self.digest.update(buffer)
+
+    async def _written(self) -> None:
+        if self.writing is not None:
+            writing, self.writing = self.writing, None
+            await writing
+
+    def _count(self, count: int) -> None:
+        self.counted += count
+        self.service.undurable.add(count)
+
+    # ---- 4. checkpoint ----------------------------------------------------------------------------------------------
+
+    def _seconds_to_checkpoint(self) -> float | None:
+        if self.taken == self.durable:
+            return None
+        due = self.checkpoint_at + self.service.limits.checkpoint_seconds
+        return max(0.0, due - self.service.clock.monotonic())
+
+    def _checkpoint_is_due(self) -> bool:
+        fresh = self.taken - self.durable
+        if fresh == 0 or self.taken == self.wanted.body_length:
+            return False
+        if self.wanted.offset + self.taken == self.manifest.length:
+            # The last byte is there, the body's end is not: too long a body must still be refused as a whole.
+            return False
+        return (
+            fresh >= self.service.limits.checkpoint_bytes
+            or self.service.undurable.exceeded
+            or self._seconds_to_checkpoint() == 0.0
+        )
+
+    async def _checkpoint(self) -> None:
+        """Start to make durable what has been written; the body goes on meanwhile."""
+        await self._committed()
+        await self._written()
+        self.checkpoint_at = self.service.clock.monotonic()
+        record = self.chunk.snapshot(sealed=False)
+        self.durable = record.length
+        work = self._sync if self.digest is not None else self._commit_part
+        self.committing = asyncio.ensure_future(work(record))
+
+    async def _committed(self) -> None:
+        if self.committing is not None:
+            committing, self.committing = self.committing, None
+            await committing
+
+    async def _sync(self, record: Chunk) -> None:
+        """A body with a checksum is promised as a whole or not at all, but its bytes need not wait in memory."""
+        await self.volume.run(self.chunk.sync)
+        self._count(record.length - self.taken - self.counted)
+
+    async def _commit_part(self, record: Chunk) -> None:
+        change = await self._commit(record)
+        if change.before is change.after and change.after.order is Order.SEQUENTIAL:
+            # These bytes are promised already, by a newer append: this one's connection was given up by its client.
+            raise AppendSuperseded(prefix=change.after.prefix)
+
+    async def _commit(self, record: Chunk) -> Change:
+        upload = self.manifest.upload
+        async with self.service.turn(upload):
+            change = await self.volume.run(
+                partial(self.volume.chunks.promise, upload.key, self.chunk, record, self.service.stamp())
+            )
+        self.manifest = change.after
+        # What was taken since the snapshot is still undurable; all before it no longer is.
+        self._count((self.taken - record.length) - self.counted)
+        _tell(self.service, record, change)
+        return change
+
+    # ---- 5. conclude ------------------------------------------------------------------------------------------------
+
+    async def _conclude(self, error: Exception | None) -> None:
+        """Commit what arrived; of a body with a checksum only the whole of it, and only if it is right."""
+        if isinstance(error, transitions.SAID_NO):
+            await self._discard()
+            raise error
+        if self.digest is not None and (error is not None or not self._checksum_is_right()):
+            await self._discard()
+            raise self._as_answer(error) if error is not None else self._mismatch()
+        if self.chunk.length == 0:
+            await self._discard()
+        elif not isinstance(error, StorageProxyError):
+            await self._commit_last()
+        else:
+            await self._save_the_good_part(error)
+        if error is not None:
+            raise self._as_answer(error)
+
+    async def _commit_last(self) -> None:
+        record = self.chunk.snapshot(sealed=True)
+        try:
+            change = await self._commit(record)
+        except transitions.SAID_NO:
+            await self._discard()
+            raise
+        if record.file not in change.after.files:
+            await self._discard()
+
+    async def _save_the_good_part(self, error: StorageProxyError) -> None:
+        """The share failed on the way: what it had taken before is worth one more try, whose failure says no more."""
+        try:
+            await self._commit_last()
+        except StorageProxyError as again:
+            raise error from again
+
+    def _as_answer(self, error: Exception) -> StorageProxyError:
+        committed = self.manifest.prefix
+        match error:
+            case StorageProxyError():
+                return error
+            case BodyIdle():
+                return BodyStalled(idle_seconds=error.seconds, committed=committed)
+            case BodyStopped():
+                return Draining()
+            case _:
+                return BodyBrokenOff(committed=committed)
+
+    def _checksum_is_right(self) -> bool:
+        assert self.wanted.checksum is not None and self.digest is not None
+        return hmac.compare_digest(self.digest.digest(), self.wanted.checksum.digest)
+
+    def _mismatch(self) -> ChecksumMismatch:
+        assert self.wanted.checksum is not None and self.digest is not None
+        return ChecksumMismatch(
+            algorithm=self.wanted.checksum.algorithm,
+            declared=self.wanted.checksum.digest.hex(),
+            computed=self.digest.digest().hex(),
+        )
+
+    async def _discard(self) -> None:
+        """Remove the staged file, unless a manifest has promised it."""
+        await self.volume.run(partial(self.volume.chunks.discard, self.manifest.upload.key, self.chunk))
+
+
+def _tell(service: Service, record: Chunk, change: Change) -> None:
+    upload, before, after = change.after.upload, change.before, change.after
+    if before is after and record.file not in after.files:
+        service.tell(ChunkDiscarded(upload, record.offset, record.length, reason="it adds nothing"))
+    else:
+        service.tell(ChunkCommitted(upload, record.offset, record.length, after.prefix, record.sealed))
+    if before.phase is Phase.OPEN and after.phase is Phase.CLOSED:
+        service.tell(UploadClosed(upload, length=after.length or 0))

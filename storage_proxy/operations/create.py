@@ -1,0 +1,80 @@
+"""Create an upload: from then on any replica can answer for it."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from storage_proxy.core import transitions
+from storage_proxy.core.errors import Draining, SizeExceeded
+from storage_proxy.core.events import UploadCreated
+from storage_proxy.core.manifest import Manifest, Order, Phase, Policy, UploadId
+from storage_proxy.core.target import Target
+from storage_proxy.operations.finish import finish
+from storage_proxy.operations.service import Service
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a client asks for, on either way in."""
+
+    target: Target
+    length: int | None
+    order: Order
+    policy: Policy
+    metadata: str = ""
+
+
+def new_upload_id(service: Service, volume: str) -> UploadId:
+    return UploadId(volume, service.entropy.token())
+
+
+async def create(service: Service, upload: UploadId, wanted: Wanted) -> Manifest:
+    """Make the upload durable. One without a byte is complete at once, and published."""
+    if service.draining.is_set():
+        raise Draining()
+    size_max = service.limits.upload_bytes_max
+    if wanted.length is not None and wanted.length > size_max:
+        raise SizeExceeded(size=wanted.length, size_max=size_max)
+    volume = service.volume(upload)
+    stamp = service.stamp()
+    empty = wanted.length == 0
+    manifest = Manifest(
+        upload=upload,
+        revision=0,
+        phase=Phase.CLOSED if empty else Phase.OPEN,
+        length=wanted.length,
+        order=wanted.order,
+        policy=wanted.policy,
+        target=wanted.target,
+        metadata=wanted.metadata,
+        created_at=stamp.now,
+        changed_at=stamp.now,
+        expires_at=None if empty else stamp.expires_at,
+    )
+    created = await volume.run(partial(volume.manifests.create, manifest))
+    service.tell(UploadCreated(upload, length=wanted.length, target=wanted.target.path))
+    return await finish(service, upload) if empty else created
+
+
+async def declare_length(service: Service, manifest: Manifest, length: int) -> Manifest:
+    """The length of an upload that was created without one, told with a later request."""
+    volume = service.volume(manifest.upload)
+    transition = partial(
+        transitions.declare_length,
+        length=length,
+        size_max=service.limits.upload_bytes_max,
+        stamp=service.stamp(),
+    )
+    async with service.turn(manifest.upload):
+        change = await volume.run(partial(volume.manifests.change, manifest.upload.key, transition))
+    return change.after
+
+
+async def choose_subdirectory(service: Service, manifest: Manifest, subdirectory: str, target: Target) -> Manifest:
+    """The directory that a session's first append asks for."""
+    volume = service.volume(manifest.upload)
+    transition = partial(
+        transitions.choose_subdirectory, subdirectory=subdirectory, target=target, stamp=service.stamp()
+    )
+    async with service.turn(manifest.upload):
+        change = await volume.run(partial(volume.manifests.change, manifest.upload.key, transition))
+    return change.after

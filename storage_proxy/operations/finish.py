@@ -1,0 +1,105 @@
+"""Assemble and publish: carry an upload on, from wherever any replica has left it.
+
+Rules: the work runs in the background of one replica and survives the request that asked for it. Whoever meets an
+upload that is closed and not published (a request, the janitor, start-up) calls `carry_on`. Two replicas at it at once
+waste work and harm nothing (`store/assembly.py`).
+"""
+
+import asyncio
+from functools import partial
+
+from storage_proxy.core.errors import NotYetPublished
+from storage_proxy.core.events import AssemblyAdvanced, PublishRefused, UploadPublished
+from storage_proxy.core.manifest import Manifest, Phase, UploadId
+from storage_proxy.core.transitions import refusal
+from storage_proxy.operations.service import Service, Volume
+from storage_proxy.ports import HeldLock
+
+# A step copies at most `FOLD_BYTES_MAX`, and by hand where the share cannot: nobody waits for it but its own task.
+FOLD_STALL_SECONDS = 600.0
+
+UNFINISHED = (Phase.CLOSED, Phase.PUBLISHING)
+
+
+async def finish(service: Service, upload: UploadId) -> Manifest:
+    """Carry a closed upload on and wait for it, for a limited time."""
+    deadline = service.clock.monotonic() + service.limits.closer_wait_seconds
+    while True:
+        work = carry_on(service, upload)
+        done, _ = await asyncio.wait([work], timeout=max(0.0, deadline - service.clock.monotonic()))
+        manifest = work.result() if done else await service.read(upload)
+        # The work that was found running may have been folding only, and may have looked just before the close.
+        if not done or manifest.phase is not Phase.OPEN:
+            break
+    if (error := refusal(manifest)) is not None:
+        raise error
+    return manifest
+
+
+def carry_on(service: Service, upload: UploadId) -> "asyncio.Task[Manifest]":
+    return service.in_background(upload, partial(_assemble_and_publish, service, upload))
+
+
+def assemble_if_behind(service: Service, manifest: Manifest) -> None:
+    """Let the assembly file follow the prefix, so that nothing but a short tail is left at the close."""
+    waiting = sum(chunk.offset < manifest.prefix for chunk in manifest.chunks)
+    lag = manifest.prefix - manifest.assembled
+    if manifest.phase is not Phase.OPEN:
+        return
+    if lag >= service.limits.fold_lag_bytes or waiting >= service.limits.fold_lag_chunks:
+        carry_on(service, manifest.upload)
+
+
+async def _assemble_and_publish(service: Service, upload: UploadId) -> Manifest:
+    volume = service.volume(upload)
+    claim = await _claim(service, volume, upload)
+    if claim is None:
+        # Another replica is at it: wait for its work as long as a closer would.
+        return await _watch(service, upload)
+    try:
+        manifest = await _fold(service, volume, upload)
+        if manifest.phase in UNFINISHED:
+            manifest = await _publish(service, volume, upload)
+        return manifest
+    finally:
+        volume.workers.abandon(claim.release)
+
+
+async def _claim(service: Service, volume: Volume, upload: UploadId) -> HeldLock | None:
+    return await volume.run(partial(volume.assembly.claim, upload.key, 0.0))
+
+
+async def _fold(service: Service, volume: Volume, upload: UploadId) -> Manifest:
+    while True:
+        step = await volume.workers.run(partial(volume.assembly.fold, upload.key), FOLD_STALL_SECONDS)
+        if step.copied:
+            service.tell(AssemblyAdvanced(upload, through=step.manifest.assembled, copied=step.copied))
+        if not step.more:
+            return step.manifest
+
+
+async def _publish(service: Service, volume: Volume, upload: UploadId) -> Manifest:
+    manifest = await volume.run(partial(volume.assembly.publish, upload.key, service.stamp()))
+    if manifest.phase is Phase.PUBLISHED and manifest.publication is not None:
+        service.tell(UploadPublished(upload, path=manifest.publication.path, length=manifest.length or 0))
+    elif manifest.phase is Phase.FAILED:
+        service.tell(PublishRefused(upload, reason=manifest.reason or ""))
+    return manifest
+
+
+async def _watch(service: Service, upload: UploadId) -> Manifest:
+    """Look, with growing pauses, until the other replica is through, or its claim has become free."""
+    volume = service.volume(upload)
+    deadline = service.clock.monotonic() + service.limits.closer_wait_seconds
+    pause = 0.02
+    while True:
+        manifest = await service.read(upload)
+        if manifest.phase not in UNFINISHED:
+            return manifest
+        if service.clock.monotonic() >= deadline:
+            raise NotYetPublished(assembled=manifest.assembled, length=manifest.length or 0)
+        if (claim := await _claim(service, volume, upload)) is not None:
+            volume.workers.abandon(claim.release)
+            return await _assemble_and_publish(service, upload)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 1.0)

@@ -1,0 +1,79 @@
+"""The janitor: expire, sweep, bury, and carry on what others left.
+
+Rules: one replica at a time does a volume's round, by a lock that only saves work: each single step is safe against
+every append, completion, retry and other janitor (`store/sweeping.py`). A volume that hangs holds up no other.
+"""
+
+import asyncio
+from functools import partial
+
+from storage_proxy.core.errors import Corrupt, StorageProxyError
+from storage_proxy.core.events import CarryOnFailed, LeftoversSwept, UploadExpired, UploadReaped
+from storage_proxy.core.manifest import UploadId
+from storage_proxy.operations.finish import UNFINISHED, carry_on
+from storage_proxy.operations.service import Service, Volume
+from storage_proxy.ports import HeldLock, LockTimeout, NameMissing, Region
+from storage_proxy.store import layout
+from storage_proxy.store.sweeping import Tended
+
+
+async def reap(service: Service, volume: Volume) -> bool:
+    """One round over a volume; False: another replica is at it."""
+    lock = await volume.run(partial(_claim, volume))
+    if lock is None:
+        return False
+    try:
+        now = await volume.run(volume.sweeping.share_time)
+        for key in await volume.run(lambda: list(volume.sweeping.keys())):
+            if service.draining.is_set():
+                break
+            await _tend(service, volume, key, now)
+    finally:
+        volume.workers.abandon(lock.release)
+    return True
+
+
+async def reap_for_ever(service: Service, seconds: float) -> None:
+    """A round at start-up, then one every so often, on every volume by itself."""
+    await asyncio.gather(*(_rounds(service, volume, seconds) for volume in service.volumes.values()))
+
+
+async def _rounds(service: Service, volume: Volume, seconds: float) -> None:
+    while not service.draining.is_set():
+        try:
+            await reap(service, volume)
+        except StorageProxyError as error:
+            service.tell(CarryOnFailed(UploadId(volume.name, "0" * 32), error=str(error)))
+        try:
+            await asyncio.wait_for(service.draining.wait(), seconds)
+        except TimeoutError:
+            continue
+
+
+def _claim(volume: Volume) -> HeldLock | None:
+    try:
+        return volume.filesystem.lock(layout.JANITOR_LOCK, Region.MANIFEST, 0.0)
+    except (LockTimeout, NameMissing):
+        return None
+
+
+async def _tend(service: Service, volume: Volume, key: str, now: float) -> None:
+    upload = UploadId(volume.name, key)
+    try:
+        tended = await volume.run(partial(volume.sweeping.tend, key, now, service.stamp()))
+    except Corrupt as error:
+        # Left as it is, for people; the others are tended all the same.
+        service.tell(CarryOnFailed(upload, error=str(error)))
+        return
+    _tell(service, upload, tended)
+    if tended.manifest is not None and tended.manifest.phase in UNFINISHED:
+        carry_on(service, upload)
+
+
+def _tell(service: Service, upload: UploadId, tended: Tended) -> None:
+    if tended.expired and tended.manifest is not None:
+        service.tell(UploadExpired(upload, prefix=tended.manifest.prefix))
+    if tended.reaped:
+        service.tell(UploadReaped(upload))
+    if tended.swept:
+        service.tell(LeftoversSwept(upload, files=tended.swept))

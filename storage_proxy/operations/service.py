@@ -1,0 +1,185 @@
+"""What every operation works with: the volumes, the outside world, the limits, and the work going on in this replica.
+
+Rules: nothing here decides anything about an upload. A replica keeps no truth in memory: the turns and the background
+tasks save work, and losing them with the process loses nothing. Blocking calls of a volume only go through
+`Volume.run`.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
+
+from storage_proxy.core.errors import AppendsExhausted, Draining, StorageProxyError, UploadNotFound
+from storage_proxy.core.events import CarryOnFailed, Event
+from storage_proxy.core.manifest import Manifest, UploadId
+from storage_proxy.core.target import Layout
+from storage_proxy.core.transitions import Stamp
+from storage_proxy.ports import Clock, Entropy, Filesystem, Listener, Workers
+from storage_proxy.store.assembly import Assembly
+from storage_proxy.store.chunks import Chunks
+from storage_proxy.store.manifests import Manifests
+from storage_proxy.store.sweeping import Ages, Sweeping
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    upload_bytes_max: int = 10 << 40
+    appends_max: int = 1024
+    undurable_bytes_max: int = 1 << 30
+    checkpoint_bytes: int = 64 << 20
+    checkpoint_seconds: float = 5.0
+    closer_wait_seconds: float = 20.0
+    lock_wait_seconds: float = 10.0
+    share_stall_seconds: float = 30.0
+    fold_lag_bytes: int = 64 << 20
+    """so many promised bytes may wait outside the assembly file; what is left at the close is no more"""
+    fold_lag_chunks: int = 32
+
+
+@dataclass(frozen=True)
+class Volume:
+    name: str
+    layout: Layout
+    filesystem: Filesystem
+    workers: Workers
+    manifests: Manifests
+    chunks: Chunks
+    assembly: Assembly
+    sweeping: Sweeping
+    stall_seconds: float
+
+    async def run(self, work: Callable[[], T]) -> T:
+        return await self.workers.run(work, self.stall_seconds)
+
+
+def open_volume(
+    name: str,
+    layout: Layout,
+    filesystem: Filesystem,
+    workers: Workers,
+    entropy: Entropy,
+    limits: Limits,
+    ages: Ages,
+) -> Volume:
+    """The store's parts over one file system."""
+    manifests = Manifests(filesystem, name, entropy, limits.lock_wait_seconds)
+    return Volume(
+        name=name,
+        layout=layout,
+        filesystem=filesystem,
+        workers=workers,
+        manifests=manifests,
+        chunks=Chunks(filesystem, manifests, entropy),
+        assembly=Assembly(filesystem, manifests, entropy),
+        sweeping=Sweeping(filesystem, manifests, ages),
+        # A change waits for its lock inside a thread: that is no stall.
+        stall_seconds=limits.share_stall_seconds + limits.lock_wait_seconds,
+    )
+
+
+class Budget:
+    """Received bytes that are not durable yet, of all appends of this process."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self.held = 0
+
+    @property
+    def exceeded(self) -> bool:
+        return self.held > self._bytes_max
+
+    def add(self, count: int) -> None:
+        self.held += count
+
+
+class Service:
+    def __init__(
+        self,
+        volumes: Mapping[str, Volume],
+        clock: Clock,
+        entropy: Entropy,
+        listener: Listener,
+        limits: Limits,
+        ages: Ages,
+    ) -> None:
+        self.volumes = volumes
+        self.clock = clock
+        self.entropy = entropy
+        self.limits = limits
+        self.undurable = Budget(limits.undurable_bytes_max)
+        self.draining = asyncio.Event()
+        self.appends = 0
+        self._ages = ages
+        self._listener = listener
+        self._turns: WeakValueDictionary[UploadId, asyncio.Lock] = WeakValueDictionary()
+        self._background: dict[UploadId, asyncio.Task[Any]] = {}
+
+    def volume(self, upload: UploadId) -> Volume:
+        volume = self.volumes.get(upload.volume)
+        if volume is None:
+            raise UploadNotFound(upload=str(upload))
+        return volume
+
+    async def read(self, upload: UploadId) -> Manifest:
+        volume = self.volume(upload)
+        return await volume.run(lambda: volume.manifests.read(upload.key))
+
+    def stamp(self) -> Stamp:
+        now = self.clock.now()
+        return Stamp(now=now, expires_at=now + self._ages.open)
+
+    def tell(self, event: Event) -> None:
+        self._listener.hear(event)
+
+    # ---- work in this replica ---------------------------------------------------------------------------------------
+
+    def turn(self, upload: UploadId) -> asyncio.Lock:
+        """One thread at a time per upload: waiting here costs no thread, waiting for the share's lock does."""
+        lock = self._turns.get(upload)
+        if lock is None:
+            lock = self._turns[upload] = asyncio.Lock()
+        return lock
+
+    @contextmanager
+    def receiving(self) -> Iterator[None]:
+        """A place among the appends that this replica takes at once."""
+        if self.draining.is_set():
+            raise Draining()
+        if self.appends >= self.limits.appends_max:
+            raise AppendsExhausted(appends_max=self.limits.appends_max)
+        self.appends += 1
+        try:
+            yield
+        finally:
+            self.appends -= 1
+
+    def in_background(self, upload: UploadId, work: Callable[[], Coroutine[Any, Any, T]]) -> "asyncio.Task[T]":
+        """Go on with an upload whoever waits for it; where this replica is at it already, that work is given back."""
+        running = self._background.get(upload)
+        if running is not None and not running.done():
+            return running
+        task = asyncio.get_running_loop().create_task(work())
+        self._background[upload] = task
+        task.add_done_callback(lambda done: self._ended(upload, done))
+        return task
+
+    def _ended(self, upload: UploadId, task: "asyncio.Task[Any]") -> None:
+        if self._background.get(upload) is task:
+            del self._background[upload]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            if not isinstance(error, StorageProxyError):
+                # Our own bug: let the event loop's handler show it with its traceback.
+                raise error
+            self.tell(CarryOnFailed(upload, error=str(error)))
+
+    async def settle(self, seconds: float) -> None:
+        """Give background work a last chance before the process ends; what is left, another replica carries on."""
+        if self._background:
+            await asyncio.wait(list(self._background.values()), timeout=seconds)
+        for task in list(self._background.values()):
+            task.cancel()

@@ -1,0 +1,86 @@
+"""Cross-origin requests: what a browser's page may send here and read from the answers.
+
+Rules: the headers stand on every answer, early errors and unknown addresses included, or a page sees "network error"
+where it could have read a sentence. The lists below are the whole of it: a header that is not in them does not exist
+for pages.
+"""
+
+from dataclasses import dataclass
+
+METHODS = ("OPTIONS", "HEAD", "GET", "POST", "PATCH", "DELETE")
+
+REQUEST_HEADERS = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-None-Match",
+    "If-Range",
+    "Range",
+    "Tus-Resumable",
+    "Upload-Checksum",
+    "Upload-Concat",
+    "Upload-Defer-Length",
+    "Upload-Length",
+    "Upload-Metadata",
+    "Upload-Offset",
+    "Upload-Order",
+    "X-HTTP-Method-Override",
+    "X-Request-ID",
+    "X-Requested-With",
+)
+
+ANSWER_HEADERS = (
+    "Accept-Ranges",
+    "Content-Disposition",
+    "Content-Range",
+    "ETag",
+    "Location",
+    "Retry-After",
+    "Tus-Checksum-Algorithm",
+    "Tus-Extension",
+    "Tus-Max-Size",
+    "Tus-Resumable",
+    "Tus-Version",
+    "Upload-Committed-Offset",
+    "Upload-Concat",
+    "Upload-Defer-Length",
+    "Upload-Expires",
+    "Upload-Length",
+    "Upload-Metadata",
+    "Upload-Offset",
+    "Upload-Order",
+    "X-Backend-Ai-Chunks-Received",
+    "X-Backend-Ai-Progress-Percent",
+    "X-Backend-Ai-Total-Expected",
+    "X-Request-ID",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CorsRules:
+    origins: tuple[str, ...] = ("*",)
+    credentials: bool = False
+    max_age_seconds: float = 86400.0
+
+
+def cors_headers(rules: CorsRules, origin: str | None, *, options: bool) -> dict[str, str]:
+    """What to add to an answer; `options`: it may be the answer to a preflight question."""
+    if not rules.origins:
+        return {}
+    headers: dict[str, str] = {}
+    if "*" in rules.origins:
+        headers["Access-Control-Allow-Origin"] = "*"
+    else:
+        # Also without an origin of ours: a cache must not hand this answer to a page that would be allowed.
+        headers["Vary"] = "Origin"
+        if origin not in rules.origins or origin is None:
+            return headers
+        headers["Access-Control-Allow-Origin"] = origin
+        if rules.credentials:
+            headers["Access-Control-Allow-Credentials"] = "true"
+    if options:
+        headers["Access-Control-Allow-Methods"] = ", ".join(METHODS)
+        headers["Access-Control-Allow-Headers"] = ", ".join(REQUEST_HEADERS)
+        headers["Access-Control-Max-Age"] = str(int(rules.max_age_seconds))
+    headers["Access-Control-Expose-Headers"] = ", ".join(ANSWER_HEADERS)
+    return headers

@@ -1,0 +1,79 @@
+"""GET of a finished file: whole, or one range of it.
+
+Rules: what was uploaded is never a page of ours: it is sent as bytes to be saved, whatever its name says. A file that
+cannot be read to its end ends the connection, so that no client takes a part for the whole.
+"""
+
+from aiohttp import web
+
+from storage_proxy.core.errors import StorageProxyError
+from storage_proxy.core.extents import Extent
+from storage_proxy.core.manifest import Manifest, UploadId
+from storage_proxy.operations.download import download
+from storage_proxy.operations.service import Service
+from storage_proxy.ports import OpenTarget
+from storage_proxy.wire.downloads import (
+    CONTENT_DISPOSITION,
+    CONTENT_RANGE,
+    RANGE,
+    parse_range,
+    render_content_range,
+    render_disposition,
+)
+from storage_proxy.wire.fields import find
+
+
+async def send_file(service: Service, upload: UploadId, request: web.Request) -> web.StreamResponse:
+    manifest, file = await download(service, upload)
+    try:
+        size = file.entry.size
+        asked = _asked(request, upload, size)
+        response = web.StreamResponse(status=200 if asked is None else 206, headers=_headers(manifest, upload))
+        if asked is not None:
+            response.headers[CONTENT_RANGE] = render_content_range(asked, size)
+        extent = asked or Extent(0, size)
+        response.content_length = extent.length
+        await response.prepare(request)
+        await _send(file, extent, request, response)
+        return response
+    finally:
+        await file.close()
+
+
+async def _send(file: OpenTarget, extent: Extent, request: web.Request, response: web.StreamResponse) -> None:
+    left = extent.length
+    try:
+        async for piece in file.read(extent.start, extent.length):
+            await response.write(piece)
+            left -= len(piece)
+    except StorageProxyError:
+        pass  # the status is sent already; the missing bytes tell
+    if left == 0:
+        await response.write_eof()
+    elif request.transport is not None:
+        request.transport.abort()
+
+
+def _asked(request: web.Request, upload: UploadId, size: int) -> Extent | None:
+    text = find(request.headers, RANGE)
+    # RFC 9110 13.1.5: for another version of the file the range means nothing.
+    if text is None or find(request.headers, "If-Range") not in (None, _etag(upload)):
+        return None
+    return parse_range(text, size)
+
+
+def _headers(manifest: Manifest, upload: UploadId) -> dict[str, str]:
+    assert manifest.publication is not None, "only a published upload has a file"
+    return {
+        "Accept-Ranges": "bytes",
+        "Content-Type": "application/octet-stream",
+        CONTENT_DISPOSITION: render_disposition(manifest.publication.path.rpartition("/")[2]),
+        "ETag": _etag(upload),
+        # Behind a key or a secret address, and it may be moved at any time.
+        "Cache-Control": "private, no-cache",
+    }
+
+
+def _etag(upload: UploadId) -> str:
+    """An upload's bytes never change once they are promised, so its key is a strong validator."""
+    return f'"{upload.key}"'

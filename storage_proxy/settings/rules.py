@@ -1,0 +1,107 @@
+"""What may not stand together in one set of settings.
+
+Rules: each rule is one function that yields (key, sentence); the sentence says what is wrong and what to do. A rule
+never repeats a secret. All rules are asked, so that a person mends a file in one go.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from pydantic_core import PydanticCustomError
+
+if TYPE_CHECKING:  # the sections call the rules
+    from storage_proxy.settings.sections import Settings
+
+TOGETHER = "together"
+"""The type of the one error that carries all the rules' complaints, as `problems`."""
+
+SECRET_LENGTH_MIN = 16
+
+_MAKE_ONE = 'python3 -c "import secrets; print(secrets.token_urlsafe(32))" prints a good one'
+
+Complaints = Iterator[tuple[str, str]]
+
+
+def check(settings: "Settings") -> None:
+    problems = [problem for rule in _RULES for problem in rule(settings)]
+    if problems:
+        raise PydanticCustomError(TOGETHER, "these settings do not go together", {"problems": problems})
+
+
+def _some_volume(settings: "Settings") -> Complaints:
+    if not settings.volumes:
+        yield "volumes", 'no volume is named; add [volumes.main] with path = "/where/the/share/is/mounted"'
+
+
+def _volumes_apart(settings: "Settings") -> Complaints:
+    seen: dict[object, str] = {}
+    for name, volume in settings.volumes.items():
+        if volume.path in seen:
+            yield f"volumes.{name}.path", f"volume {seen[volume.path]!r} has the same path; an upload has one home only"
+        seen.setdefault(volume.path, name)
+
+
+def _files_volume_exists(settings: "Settings") -> Complaints:
+    if settings.files.volume is not None and settings.files.volume not in settings.volumes:
+        yield "files.volume", f"found {settings.files.volume!r}, expected one of: {', '.join(settings.volumes)}"
+
+
+def _not_open_by_accident(settings: "Settings") -> Complaints:
+    access, listen = settings.access, settings.server.listen
+    if access.keys and access.open_to_everyone:
+        yield "access.open_to_everyone", "there are access.keys as well; remove one of the two"
+    if settings.files.enabled and not access.keys and not access.open_to_everyone and not listen.is_loopback:
+        yield (
+            "access.keys",
+            f"without a key everybody who reaches {listen} could upload, so the service does not start. "
+            f"Set access.keys ({_MAKE_ONE}), or listen on 127.0.0.1, or turn plain TUS off by files.enabled = false, "
+            "or, if that is what you want, set access.open_to_everyone = true",
+        )
+
+
+def _manager_complete(settings: "Settings") -> Complaints:
+    manager = settings.manager
+    if manager.listen is None:
+        return
+    if manager.secret is None:
+        yield "manager.secret", f"needed, because manager.listen is set ({_MAKE_ONE})"
+    if settings.tokens.secret is None:
+        yield "tokens.secret", f"needed, because manager.listen is set: it signs the tokens ({_MAKE_ONE})"
+    if manager.listen == settings.server.listen and manager.listen.port != 0:
+        yield "manager.listen", f"found {manager.listen}, as in server.listen; the manager API has a port of its own"
+
+
+def _secrets_long_enough(settings: "Settings") -> Complaints:
+    """On loopback anything will do; elsewhere short secrets can be found by trying."""
+    server, manager = settings.server.listen, settings.manager.listen
+    tokens, reached = settings.tokens.secret, not server.is_loopback
+    secrets = [(f"access.keys[{index}]", key, reached) for index, key in enumerate(settings.access.keys)]
+    if tokens is not None:
+        secrets.append(("tokens.secret", tokens, reached))
+    if manager is not None and settings.manager.secret is not None:
+        secrets.append(("manager.secret", settings.manager.secret, not manager.is_loopback))
+    for key, secret, exposed in secrets:
+        if exposed and len(secret) < SECRET_LENGTH_MIN:
+            yield key, f"expected at least {SECRET_LENGTH_MIN} characters, because other machines can try ({_MAKE_ONE})"
+
+
+def _checkpoints_fit(settings: "Settings") -> Complaints:
+    if settings.checkpoints.bytes > settings.limits.undurable_bytes_max:
+        yield "checkpoints.bytes", "more than limits.undurable_bytes_max: a checkpoint would never be reached"
+
+
+def _cors_possible(settings: "Settings") -> Complaints:
+    if settings.cors.credentials and "*" in settings.cors.origins:
+        yield "cors.credentials", "browsers refuse credentials for every origin (*); name the origins in cors.origins"
+
+
+_RULES: tuple[Callable[["Settings"], Complaints], ...] = (
+    _some_volume,
+    _volumes_apart,
+    _files_volume_exists,
+    _not_open_by_accident,
+    _manager_complete,
+    _secrets_long_enough,
+    _checkpoints_fit,
+    _cors_possible,
+)

@@ -1,0 +1,175 @@
+"""Stage, promise, seal, discard: the bytes of one append, in a file of its own.
+
+Rules: bytes are promised only after a sync that succeeded, and only those it covered. A chunk file is removed by its
+own writer only when it is certain that no manifest, and no fence that may yet be carried through, promises it: after
+an error of the share that is *not* certain, and the file is left to the sweeper (`store/sweeping.py`), which asks the
+manifest first. These functions block; they run in `Workers`.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+
+from storage_proxy.core import extents, transitions
+from storage_proxy.core.errors import AppendSuperseded, ChunkConflict, UploadBusy, UploadNotFound
+from storage_proxy.core.extents import Coverage, Extent
+from storage_proxy.core.manifest import Chunk, Manifest
+from storage_proxy.core.transitions import NeedsComparison, Stamp
+from storage_proxy.ports import Entropy, Filesystem, LinkInTheWay, NameMissing, total
+from storage_proxy.store import layout
+from storage_proxy.store.manifests import Change, Manifests
+
+# Comparing reads two files side by side; this much of each is in memory.
+PIECE = 1 << 20
+
+# Between a look at the manifest and a look at the bytes, folding may move them; each round sees them further on.
+ROUNDS_MAX = 100
+
+
+class StagedChunk:
+    """One append's file while it is being written. Not to be used by two threads at once, but for `write` and
+    `sync` of what an earlier `snapshot` saw."""
+
+    def __init__(self, filesystem: Filesystem, key: str, offset: int, name: str) -> None:
+        self.offset = offset
+        self.name = name
+        self.length = 0
+        self.promised = 0
+        """how many of its bytes a manifest has promised under this file's name"""
+        self.doubtful = False
+        """a commit of it was begun and its end is not known: a fence may yet promise the file"""
+        self.agreed: Coverage = ()
+        """what was compared with bytes promised elsewhere, and found equal; that stays true"""
+        self.clean = True
+        """whether the file holds just the bytes that were hashed, and nothing of a write that failed"""
+        self._hash = hashlib.sha256()
+        self._file = filesystem.stage(layout.within(key, name))
+
+    def write(self, buffers: Sequence[bytes]) -> None:
+        self.clean = False
+        self._file.write(buffers)
+        for buffer in buffers:
+            self._hash.update(buffer)
+        self.length += total(buffers)
+        self.clean = True
+
+    def snapshot(self, *, sealed: bool) -> Chunk:
+        """The record of what was written so far. Sealed: nothing will be added to the file any more."""
+        return Chunk(self.offset, self.length, self._hash.hexdigest(), self.name, sealed and self.clean)
+
+    def sync(self) -> None:
+        self._file.sync()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Chunks:
+    def __init__(self, filesystem: Filesystem, manifests: Manifests, entropy: Entropy) -> None:
+        self._filesystem = filesystem
+        self._manifests = manifests
+        self._entropy = entropy
+
+    def stage(self, key: str, offset: int) -> StagedChunk:
+        try:
+            return StagedChunk(self._filesystem, key, offset, layout.chunk_name(offset, self._entropy.token()))
+        except NameMissing:
+            raise UploadNotFound(upload=key) from None
+
+    def promise(self, key: str, staged: StagedChunk, chunk: Chunk, stamp: Stamp) -> Change:
+        """Sync, then commit what `chunk` records of the staged file. Refused: nothing of it is promised."""
+        staged.sync()
+        for _ in range(ROUNDS_MAX):
+            try:
+                change = self._commit(key, staged, chunk, stamp)
+            except NeedsComparison as undecided:
+                equal = self._compare(undecided.manifest, chunk, undecided.overlapping)
+                staged.agreed = extents.merge((*staged.agreed, *equal))
+            else:
+                if chunk.file in change.after.files:
+                    staged.promised = max(staged.promised, chunk.length)
+                return change
+        raise UploadBusy(waited_seconds=0)
+
+    def _commit(self, key: str, staged: StagedChunk, chunk: Chunk, stamp: Stamp) -> Change:
+        transition = partial(
+            transitions.commit, chunk=chunk, stamp=stamp, promised=staged.promised, agreed=staged.agreed
+        )
+        # Once in doubt, always in doubt: this commit's certain end says nothing about the fence of an earlier one.
+        doubtful, staged.doubtful = staged.doubtful, True
+        try:
+            change = self._manifests.change(key, transition)
+        except (NeedsComparison, *transitions.SAID_NO):
+            staged.doubtful = doubtful
+            raise
+        staged.doubtful = doubtful
+        return change
+
+    def discard(self, key: str, staged: StagedChunk) -> None:
+        """Remove the file, unless something promises it, or may yet."""
+        staged.close()
+        if staged.promised or staged.doubtful:
+            return
+        try:
+            self._filesystem.remove(layout.within(key, staged.name))
+        except NameMissing:
+            return
+
+    # ---- the same bytes again, or different ones? -------------------------------------------------------------------
+
+    def _compare(self, manifest: Manifest, chunk: Chunk, overlapping: Coverage) -> Coverage:
+        """The overlaps that were found equal; bytes that have moved meanwhile are left for the next round."""
+        equal: list[Extent] = []
+        for extent in overlapping:
+            start = extent.start
+            while start < extent.end:
+                piece = Extent(start, min(start + PIECE, extent.end))
+                theirs = self._promised_bytes(manifest, chunk, piece)
+                if not theirs:
+                    break
+                if theirs != self._own_bytes(manifest, chunk, Extent(start, start + len(theirs))):
+                    raise ChunkConflict(start=start, end=start + len(theirs), prefix=manifest.prefix)
+                start += len(theirs)
+            equal.append(Extent(extent.start, start))
+        return extents.merge(equal)
+
+    def _own_bytes(self, manifest: Manifest, chunk: Chunk, extent: Extent) -> bytes:
+        path = layout.within(manifest.upload.key, chunk.file)
+        try:
+            return self._filesystem.read_at(path, extent.start - chunk.offset, extent.length)
+        except NameMissing:
+            # Only a file that was committed, and folded since, is removed under its writer.
+            raise AppendSuperseded(prefix=manifest.prefix) from None
+
+    def _promised_bytes(self, manifest: Manifest, chunk: Chunk, piece: Extent) -> bytes:
+        """What is promised from the piece's start on, as much of it as lies in one file; empty: it has moved."""
+        key = manifest.upload.key
+        try:
+            if manifest.publication is not None:
+                return self._published_bytes(manifest, piece)
+            if manifest.assembly is not None and piece.start < manifest.assembly.through:
+                end = min(piece.end, manifest.assembly.through)
+                return self._filesystem.read_at(
+                    layout.within(key, manifest.assembly.file), piece.start, end - piece.start
+                )
+            for held in manifest.chunks:
+                if held.file != chunk.file and held.offset <= piece.start < held.extent.end:
+                    end = min(piece.end, held.extent.end)
+                    return self._filesystem.read_at(
+                        layout.within(key, held.file), piece.start - held.offset, end - piece.start
+                    )
+        except NameMissing:
+            return b""
+        return b""
+
+    def _published_bytes(self, manifest: Manifest, piece: Extent) -> bytes:
+        publication = manifest.publication
+        assert publication is not None
+        try:
+            found = self._filesystem.read_target_at(publication.path, publication.inode, piece.start, piece.length)
+        except (NameMissing, LinkInTheWay):
+            found = b""
+        if not found:
+            # The file was moved or replaced since: nothing can show that these bytes are the same.
+            raise ChunkConflict(start=piece.start, end=piece.end, prefix=manifest.prefix)
+        return found

@@ -1,0 +1,90 @@
+"""The only speller of file names in the service's own directory.
+
+    .uploads/                           mode 0700, on the same file system as the targets
+    └── 3f/                             the first two digits of the key: no directory grows too large
+        └── 3f2a…/                      one upload
+            ├── info.json               the manifest; only ever replaced by rename
+            ├── info.<revision>.json    the fence of one revision; exists only while that revision is committed
+            ├── info.<token>.staged     a manifest on its way
+            ├── lock                    what fcntl locks; never replaced
+            ├── chunk_<offset>.<token>.dat
+            └── assembly.<token>.dat    only where no chunk could become the assembly file as it was
+
+Rules: every part of a name that comes from outside (a key, an offset, a token) was checked against a pattern before it
+gets here, and `kind_of` knows each name that this file can spell.
+"""
+
+import re
+from enum import Enum
+
+from storage_proxy.core.target import STAGING
+
+VOLUME_ROOT = ""
+ROOT = STAGING
+JANITOR_LOCK = f"{ROOT}/janitor.lock"
+
+_SHARD = re.compile(r"[0-9a-f]{2}")
+_KEY = re.compile(r"[0-9a-f]{32}")
+
+
+class Kind(Enum):
+    MANIFEST = re.compile(r"info\.json")
+    FENCE = re.compile(r"info\.[0-9]{1,20}\.json")
+    STAGED_MANIFEST = re.compile(r"info\.[0-9a-f]{32}\.staged")
+    LOCK = re.compile(r"lock")
+    CHUNK = re.compile(r"chunk_[0-9]{1,20}\.[0-9a-f]{32}\.dat")
+    ASSEMBLY = re.compile(r"assembly\.[0-9a-f]{32}\.dat")
+    CLOCK = re.compile(r"clock\.[0-9a-f]{32}")
+    """made for a moment to read the share's clock"""
+
+
+def kind_of(name: str) -> Kind | None:
+    """None: not ours; never touched."""
+    return next((kind for kind in Kind if kind.value.fullmatch(name)), None)
+
+
+def shard(key: str) -> str:
+    return f"{ROOT}/{key[:2]}"
+
+
+def directory(key: str) -> str:
+    assert _KEY.fullmatch(key), "a key is checked where it enters"
+    return f"{ROOT}/{key[:2]}/{key}"
+
+
+def is_shard(name: str) -> bool:
+    return _SHARD.fullmatch(name) is not None
+
+
+def is_key(name: str) -> bool:
+    return _KEY.fullmatch(name) is not None
+
+
+def manifest(key: str) -> str:
+    return f"{directory(key)}/info.json"
+
+
+def fence(key: str, revision: int) -> str:
+    return f"{directory(key)}/info.{revision}.json"
+
+
+def lock(key: str) -> str:
+    return f"{directory(key)}/lock"
+
+
+def within(key: str, name: str) -> str:
+    """The path of a file that a manifest names."""
+    assert kind_of(name) is not None, "a manifest names only files spelled here"
+    return f"{directory(key)}/{name}"
+
+
+def staged_name(token: str) -> str:
+    return f"info.{token}.staged"
+
+
+def chunk_name(offset: int, token: str) -> str:
+    return f"chunk_{offset}.{token}.dat"
+
+
+def assembly_name(token: str) -> str:
+    return f"assembly.{token}.dat"

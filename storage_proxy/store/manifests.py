@@ -1,0 +1,197 @@
+"""Create, read, change: the one door to `info.json`.
+
+Rules: nobody else opens that file. Every look-up in an upload's directory that must be fresh follows a refresh. A
+change holds the upload's lock, and is safe without it (`store/fence.py`). These functions block; they run in
+`Workers`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from storage_proxy.core.errors import ShareFault, UploadBusy, UploadNotFound
+from storage_proxy.core.manifest import Manifest, UploadId
+from storage_proxy.ports import Entropy, Filesystem, LockTimeout, NameMissing, NameTaken, Region
+from storage_proxy.store import fence, info_json, layout
+from storage_proxy.store.fence import Linked, Version
+
+V = TypeVar("V")
+
+# A change that meets another writer at every turn gives up; under the lock one turn is the rule, two are rare.
+STEPS_MAX = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a change did; `before is after` when there was nothing to do."""
+
+    before: Manifest
+    after: Manifest
+    conflicts: int = 0
+    helped: int = 0
+
+    @property
+    def removable(self) -> frozenset[str]:
+        """The files that the manifest needed before and no longer needs."""
+        return self.before.files - self.after.files
+
+
+class Manifests:
+    def __init__(self, filesystem: Filesystem, volume: str, entropy: Entropy, lock_wait_seconds: float) -> None:
+        self._filesystem = filesystem
+        self._volume = volume
+        self._entropy = entropy
+        self._lock_wait_seconds = lock_wait_seconds
+
+    def prepare(self) -> None:
+        """Make the service's own directory of a volume that is new to it."""
+        if self._filesystem.make_directory(layout.ROOT):
+            self._filesystem.sync_directory(layout.VOLUME_ROOT)
+
+    def create(self, manifest: Manifest) -> Manifest:
+        """Make a new upload durable: its directory, then its first manifest."""
+        key = manifest.upload.key
+        first = replace(manifest, revision=1)
+        staged = layout.staged_name(self._entropy.token())
+        try:
+            if self._filesystem.make_directory(layout.shard(key)):
+                self._filesystem.sync_directory(layout.ROOT)
+            self._filesystem.make_directory(layout.directory(key))
+            self._filesystem.create_durably(layout.within(key, staged), info_json.render(first, staged))
+            self._filesystem.rename(layout.within(key, staged), layout.manifest(key))
+            self._filesystem.sync_directory(layout.directory(key))
+            self._filesystem.sync_directory(layout.shard(key))
+        except NameMissing:
+            # Stopped for so long that the janitor took the half-made directory for a dead replica's.
+            raise ShareFault(operation="create", reason="the new upload's directory was swept") from None
+        return first
+
+    def read(self, key: str) -> Manifest:
+        """The newest manifest that outlives a loss of power."""
+        return self._perform(key, fence.read()).value
+
+    def change(self, key: str, transition: Callable[[Manifest], Manifest]) -> Change:
+        """Do a transition on the newest manifest and make the result durable."""
+        try:
+            lock = self._filesystem.lock(layout.lock(key), Region.MANIFEST, self._lock_wait_seconds)
+        except LockTimeout:
+            raise UploadBusy(waited_seconds=self._lock_wait_seconds) from None
+        except NameMissing:
+            raise UploadNotFound(upload=str(self._id(key))) from None
+        with lock:
+            done = self._perform(key, fence.change(transition))
+        return Change(done.before.value, done.after.value, done.lost, done.helped)
+
+    def _id(self, key: str) -> UploadId:
+        return UploadId(self._volume, key)
+
+    # ---- doing the steps of a dialogue ------------------------------------------------------------------------------
+
+    def _perform(self, key: str, dialogue: fence.Dialogue[V]) -> V:
+        performer = _Performer(self._filesystem, self._id(key), self._entropy)
+        answer: Any = None
+        for _ in range(STEPS_MAX):
+            try:
+                step = dialogue.send(answer)
+            except StopIteration as end:
+                result: V = end.value
+                return result
+            try:
+                answer = performer.do(step)
+            except NameMissing:
+                # Every single name may be missing, and is asked for so; what is missing here is the directory.
+                raise UploadNotFound(upload=str(self._id(key))) from None
+            except BaseException:
+                performer.tidy()
+                raise
+        performer.tidy()
+        raise UploadBusy(waited_seconds=0)
+
+
+class _Performer:
+    """Does one dialogue's steps on the share."""
+
+    def __init__(self, filesystem: Filesystem, upload: UploadId, entropy: Entropy) -> None:
+        self._filesystem = filesystem
+        self._upload = upload
+        self._entropy = entropy
+        self._last: tuple[bytes, Version[Manifest]] | None = None
+        self._staged: str | None = None
+        """staged by this dialogue and linked nowhere yet, as far as we know"""
+
+    def do(self, step: fence.Step) -> Any:
+        key = self._upload.key
+        match step:
+            case fence.Read():
+                return self._read()
+            case fence.ReadFence(revision):
+                return self._read_fence(revision)
+            case fence.Stage(version):
+                return self._stage(version)
+            case fence.Link(staged, revision):
+                return self._link(staged, revision)
+            case fence.CountLinks(staged):
+                return self._count_links(staged)
+            case fence.Install(staged):
+                self._quietly(self._filesystem.rename, layout.within(key, staged), layout.manifest(key))
+            case fence.SyncNames():
+                self._filesystem.sync_directory(layout.directory(key))
+            case fence.RemoveStaged(staged):
+                self._quietly(self._filesystem.remove, layout.within(key, staged))
+            case fence.RemoveFence(revision):
+                self._quietly(self._filesystem.remove, layout.fence(key, revision))
+        return None
+
+    def tidy(self) -> None:
+        """After trouble: a staged file that nobody can have linked is rubbish; any other is left to the sweeper."""
+        if self._staged is not None:
+            try:
+                self._filesystem.remove(layout.within(self._upload.key, self._staged))
+            except Exception:  # the share is in trouble already; the sweeper comes by later
+                return
+
+    def _read(self) -> Version[Manifest]:
+        key = self._upload.key
+        self._filesystem.refresh(layout.directory(key))
+        text = self._filesystem.read(layout.manifest(key))
+        if self._last is None or self._last[0] != text:
+            manifest = info_json.parse(text, self._upload)
+            self._last = (text, Version(manifest.revision, manifest))
+        return self._last[1]
+
+    def _read_fence(self, revision: int) -> str | None:
+        try:
+            text = self._filesystem.read(layout.fence(self._upload.key, revision))
+        except NameMissing:
+            return None
+        return info_json.staged_of(text, self._upload)
+
+    def _stage(self, version: Version[Manifest]) -> str:
+        staged = layout.staged_name(self._entropy.token())
+        manifest = replace(version.value, revision=version.revision)
+        self._staged = staged
+        self._filesystem.create_durably(layout.within(self._upload.key, staged), info_json.render(manifest, staged))
+        return staged
+
+    def _link(self, staged: str, revision: int) -> Linked:
+        key = self._upload.key
+        self._staged = None
+        try:
+            self._filesystem.link(layout.within(key, staged), layout.fence(key, revision))
+        except NameTaken:
+            return Linked.TAKEN
+        except NameMissing:
+            return Linked.STAGED_MISSING
+        return Linked.YES
+
+    def _count_links(self, staged: str) -> int:
+        try:
+            return self._filesystem.inspect(layout.within(self._upload.key, staged)).links
+        except NameMissing:
+            return 0
+
+    def _quietly(self, change: Callable[..., None], *paths: str) -> None:
+        try:
+            change(*paths)
+        except NameMissing:
+            return

@@ -1,0 +1,246 @@
+import errno
+import os
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from storage_proxy.adapters.posix import PosixFilesystem
+from storage_proxy.adapters.posix_files import BUFFERS_MAX
+from storage_proxy.core.errors import ShareFault, ShareFull
+
+Written = Callable[[int, Sequence[bytes], int], int]
+
+
+@pytest.fixture
+def fs(tmp_path: Path) -> PosixFilesystem:
+    return PosixFilesystem(tmp_path)
+
+
+def test_a_kernel_that_takes_little_at_a_time_gets_all_the_same(
+    fs: PosixFilesystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.pwritev
+    sizes = iter([1, 5, 3, 7, 2, 11, 4] * 10_000)
+
+    def sparing(fd: int, buffers: Sequence[bytes], offset: int) -> int:
+        assert len(buffers) <= BUFFERS_MAX
+        return real(fd, [b"".join(buffers)[: next(sizes)]], offset)
+
+    pieces = [bytes([number % 251]) * (number % 9) for number in range(BUFFERS_MAX + 500)]
+    staged = fs.stage("chunk")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwritev", sparing)
+        staged.write(pieces[:10])
+        staged.write(pieces[10:])
+    staged.close()
+    assert fs.read("chunk") == b"".join(pieces)
+
+
+def test_a_kernel_that_takes_nothing_is_a_fault_and_no_endless_loop(
+    fs: PosixFilesystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged = fs.stage("chunk")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwritev", lambda fd, buffers, offset: 0)
+        with pytest.raises(ShareFault):
+            staged.write([b"text"])
+    staged.close()
+
+
+def test_a_write_that_failed_half_way_leaves_no_half_and_may_be_repeated(
+    fs: PosixFilesystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = os.pwritev, 0
+
+    def half(fd: int, buffers: Sequence[bytes], offset: int) -> int:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise OSError(errno.ENOSPC, "full")
+        return real(fd, [buffers[0][:3]], offset)
+
+    staged = fs.stage("chunk")
+    staged.write([b"before "])
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwritev", half)
+        with pytest.raises(ShareFull):
+            staged.write([b"wrong text"])
+    assert fs.read("chunk") == b"before "
+    staged.write([b"after"])
+    staged.sync()
+    staged.close()
+    assert fs.read("chunk") == b"before after"
+
+
+def test_after_a_sync_has_failed_no_later_one_succeeds(fs: PosixFilesystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    staged = fs.stage("chunk")
+    staged.write([b"text"])
+    with monkeypatch.context() as patched:
+
+        def fail(fd: int) -> None:
+            raise OSError(errno.EIO, "lost")
+
+        patched.setattr(os, "fdatasync", fail)
+        with pytest.raises(ShareFault):
+            staged.sync()
+    with pytest.raises(ShareFault, match="earlier sync"):
+        staged.sync()
+    staged.close()
+
+
+def test_a_close_that_fails_says_nothing_and_frees_the_descriptor(
+    fs: PosixFilesystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, closed = os.close, list[int]()
+
+    def close(fd: int) -> None:
+        real(fd)
+        closed.append(fd)
+        raise OSError(errno.ESTALE, "removed elsewhere")
+
+    staged = fs.stage("chunk")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "close", close)
+        staged.close()
+        staged.close()
+    assert len(closed) == 1
+
+
+class Hanging:
+    """A pwritev that hangs until it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._real = os.pwritev
+        self.entered, self.let_go = threading.Event(), threading.Event()
+        self.fd = -1
+        monkeypatch.setattr(os, "pwritev", self)
+
+    def __call__(self, fd: int, buffers: Sequence[bytes], offset: int) -> int:
+        self.fd = fd
+        self.entered.set()
+        assert self.let_go.wait(30)
+        return self._real(fd, buffers, offset)
+
+
+def test_a_file_closed_under_a_hanging_write_keeps_its_descriptor_until_the_write_is_back(
+    fs: PosixFilesystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged = fs.stage("chunk")
+    hanging = Hanging(monkeypatch)
+    writer = threading.Thread(target=staged.write, args=([b"late"],))
+    writer.start()
+    assert hanging.entered.wait(30)
+    staged.close()
+    # Were its number free, this file would get it, and the late write.
+    victim = fs.stage("victim")
+    hanging.let_go.set()
+    writer.join(30)
+    victim.close()
+    assert (fs.read("chunk"), fs.read("victim")) == (b"late", b"")
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(hanging.fd)
+
+
+def test_no_second_call_starts_while_one_hangs(fs: PosixFilesystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    staged = fs.stage("chunk")
+    hanging = Hanging(monkeypatch)
+    writer = threading.Thread(target=staged.write, args=([b"late"],))
+    writer.start()
+    assert hanging.entered.wait(30)
+    with pytest.raises(ShareFault, match="still hangs"):
+        staged.write([b"second"])
+    hanging.let_go.set()
+    writer.join(30)
+    staged.close()
+    assert fs.read("chunk") == b"late"
+
+
+def test_a_staged_file_nobody_holds_is_closed(fs: PosixFilesystem) -> None:
+    before = sorted(os.listdir("/proc/self/fd"))
+    staged = fs.stage("chunk")
+    assert sorted(os.listdir("/proc/self/fd")) != before
+    del staged
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+TEXT = bytes(range(256)) * 10_000
+
+
+@pytest.fixture
+def two_files(fs: PosixFilesystem) -> PosixFilesystem:
+    fs.create_durably("from", TEXT)
+    fs.create_durably("to", b"abc")
+    return fs
+
+
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF])
+@pytest.mark.parametrize("after", [0, 1])
+def test_where_the_share_cannot_copy_it_is_done_by_hand(
+    two_files: PosixFilesystem, monkeypatch: pytest.MonkeyPatch, number: int, after: int
+) -> None:
+    real, calls = os.copy_file_range, 0
+
+    def refuse(source: int, destination: int, count: int, from_offset: int, to_offset: int) -> int:
+        nonlocal calls
+        calls += 1
+        if calls > after:
+            raise OSError(number, os.strerror(number))
+        return real(source, destination, 1000, from_offset, to_offset)
+
+    monkeypatch.setattr(os, "copy_file_range", refuse)
+    assert two_files.copy("from", 7, "to", 3, len(TEXT)) == len(TEXT) - 7
+    assert two_files.read("to") == b"abc" + TEXT[7:]
+    assert calls == after + 1
+
+
+def test_a_share_that_says_it_copied_nothing_is_not_believed(
+    two_files: PosixFilesystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "copy_file_range", lambda *args: 0)
+    assert two_files.copy("from", 7, "to", 3, 5000) == 5000
+    assert two_files.read("to") == b"abc" + TEXT[7:5007]
+
+
+def test_where_the_share_can_copy_no_byte_passes_through_here(
+    two_files: PosixFilesystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+
+        def refuse(*args: object) -> None:
+            raise AssertionError
+
+        patched.setattr(os, "pread", refuse)
+        patched.setattr(os, "pwritev", refuse)
+        assert two_files.copy("from", 0, "to", 0, len(TEXT)) == len(TEXT)
+    assert two_files.read("to") == TEXT
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_other_trouble_in_a_copy_is_not_tried_by_hand(
+    two_files: PosixFilesystem, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(*args: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "copy_file_range", fail)
+    with pytest.raises((ShareFault, ShareFull)):
+        two_files.copy("from", 0, "to", 0, 100)
+
+
+def test_a_copy_hears_of_writes_that_fail_only_on_close(
+    two_files: PosixFilesystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.close
+
+    def close(fd: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{fd}")
+        real(fd)
+        if path.endswith("/to"):
+            raise OSError(errno.EDQUOT, "quota")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "close", close)
+        with pytest.raises(ShareFull):
+            two_files.copy("from", 0, "to", 0, 100)

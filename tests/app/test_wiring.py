@@ -1,0 +1,84 @@
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import structlog
+from aiohttp import web
+
+from storage_proxy.adapters.posix import PosixFilesystem
+from storage_proxy.app import SERVICE, CannotStart, build
+from storage_proxy.core.target import Layout
+from tests.server.proxy import TUS, Client, settings_for
+
+
+def test_what_the_settings_say_arrives_where_it_counts(tmp_path: Path) -> None:
+    settings = settings_for(
+        tmp_path,
+        volumes={"other": {"path": tmp_path / "other", "layout": "backend-ai"}},
+        limits={"upload_bytes_max": 11, "appends_max": 12, "undurable_bytes_max": 130, "closer_wait_seconds": 14,
+                "lock_wait_seconds": 15, "share_stall_seconds": 16},
+        checkpoints={"bytes": 17, "seconds": 18},
+        expiry={"open": 19},
+    )  # fmt: skip
+    service = build(settings)[SERVICE]
+    limits = service.limits
+    assert (limits.upload_bytes_max, limits.appends_max, limits.undurable_bytes_max) == (11, 12, 130)
+    assert (limits.closer_wait_seconds, limits.lock_wait_seconds, limits.share_stall_seconds) == (14, 15, 16)
+    assert (limits.checkpoint_bytes, limits.checkpoint_seconds) == (17, 18)
+    assert {name: volume.layout for name, volume in service.volumes.items()} == {
+        "main": Layout.PLAIN,
+        "other": Layout.BACKEND_AI,
+    }
+    stamp = service.stamp()
+    assert stamp.expires_at == stamp.now + 19
+
+
+async def test_a_volume_that_hangs_at_the_start_holds_up_no_other(
+    aiohttp_client: Callable[..., Awaitable[Client]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hung, healthy, back = tmp_path / "hung", tmp_path / "healthy", threading.Event()
+    make_directory = PosixFilesystem.make_directory
+    make_two(hung, healthy)
+
+    def hang(self: PosixFilesystem, path: str) -> bool:
+        if self._root == str(hung):
+            back.wait(60)
+        return make_directory(self, path)
+
+    monkeypatch.setattr(PosixFilesystem, "make_directory", hang)
+    monkeypatch.setattr("storage_proxy.app.wiring.START_SECONDS", 0.1)
+    try:
+        with structlog.testing.capture_logs() as lines:
+            client = await aiohttp_client(build(settings_for(healthy, volumes={"slow": {"path": hung}})))
+        assert [line["volume"] for line in lines if line["event"] == "volume_hangs"] == ["slow"]
+        assert (await client.post("/files", headers={**TUS, "Upload-Length": "0"})).status == 201
+    finally:
+        back.set()
+
+
+async def test_a_janitor_that_dies_is_told_of(
+    aiohttp_client: Callable[..., Awaitable[Client]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def die(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("storage_proxy.app.wiring.reap_for_ever", die)
+    with structlog.testing.capture_logs() as lines:
+        await aiohttp_client(build(settings_for(tmp_path)))
+        await asyncio.sleep(0)
+    assert "janitor_died" in [line["event"] for line in lines]
+
+
+async def test_a_file_in_place_of_our_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".uploads").write_text("")
+    runner = web.AppRunner(build(settings_for(tmp_path)))
+    with pytest.raises(CannotStart, match=r"volumes\.main\.path.*move it away"):
+        await runner.setup()
+    await runner.cleanup()
+
+
+def make_two(*directories: Path) -> None:
+    for directory in directories:
+        directory.mkdir()

@@ -1,0 +1,240 @@
+"""What an append does besides its bytes: checkpoints, bounds, takeover, endings. (What dies when: `simulation`.)"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+
+from storage_proxy.core.errors import (
+    AppendsExhausted,
+    AppendSuperseded,
+    BodyBrokenOff,
+    BodyStalled,
+    ChecksumMismatch,
+    ChunkConflict,
+    Draining,
+    LengthExceeded,
+)
+from storage_proxy.core.events import ChunkCommitted, ChunkDiscarded
+from storage_proxy.core.manifest import Order, Phase, Policy, UploadId
+from storage_proxy.core.target import Target
+from storage_proxy.operations.append import Append, append
+from storage_proxy.operations.create import Wanted, create, new_upload_id
+from storage_proxy.operations.describe import look_up
+from storage_proxy.ports import Body, BodyBroken, BodyIdle, BodyStopped
+from storage_proxy.store import layout
+from storage_proxy.testing.filesystem import SimulatedShare
+from storage_proxy.testing.replicas import SMALL, VOLUME, ListedBody, Replica
+from storage_proxy.wire.checksums import Checksum
+
+CONTENT = bytes(range(200))
+
+
+class SteeredBody:
+    """A body whose batches a test hands over one by one."""
+
+    def __init__(self) -> None:
+        self.batches: asyncio.Queue[bytes | Exception] = asyncio.Queue()
+
+    async def batch(self, size: int, seconds: float) -> Sequence[bytes]:
+        piece = await self.batches.get()
+        if isinstance(piece, Exception):
+            raise piece
+        return [piece] if piece else []
+
+
+async def opened(replica: Replica, order: Order = Order.SEQUENTIAL, length: int | None = len(CONTENT)) -> UploadId:
+    upload = new_upload_id(replica.service, VOLUME)
+    await create(replica.service, upload, Wanted(Target(VOLUME, "file"), length, order, Policy.KEEP_BOTH))
+    return upload
+
+
+async def send(replica: Replica, upload: UploadId, offset: int, body: Body, **more: object) -> int:
+    return (await append(replica.service, upload, Append(offset, **more), body)).offset  # type: ignore[arg-type]
+
+
+async def until(come: Callable[[], bool]) -> None:
+    """Nothing here takes time: what is to come has come after a few turns of the event loop."""
+    for _ in range(1000):
+        if come():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never came")
+
+
+def data_files(share: SimulatedShare) -> list[str]:
+    names = (path.rpartition("/")[2] for path in share.tree())
+    return [name for name in names if layout.kind_of(name) in (layout.Kind.CHUNK, layout.Kind.ASSEMBLY)]
+
+
+def committed(replica: Replica) -> list[tuple[int, bool]]:
+    return [(event.length, event.sealed) for event in replica.listener.events if isinstance(event, ChunkCommitted)]
+
+
+@pytest.fixture
+def share() -> SimulatedShare:
+    return SimulatedShare()
+
+
+@pytest.fixture
+def replica(share: SimulatedShare) -> Replica:
+    return Replica(share, "one")
+
+
+async def test_a_checkpoint_is_seen_by_another_replica_while_the_body_goes_on(
+    share: SimulatedShare, replica: Replica
+) -> None:
+    other = Replica(share, "other")
+    upload, body = await opened(replica), SteeredBody()
+    sending = asyncio.ensure_future(send(replica, upload, 0, body))
+    for start in (0, 70, 140):
+        await body.batches.put(CONTENT[start : start + 70])
+    await until(lambda: len(committed(replica)) >= 2)
+    assert (await look_up(other.service, upload)).prefix >= 70
+    await body.batches.put(b"")
+    assert await sending == len(CONTENT)
+    assert share.target_bytes("file") == CONTENT
+
+
+async def test_time_alone_makes_a_checkpoint_of_a_trickle(share: SimulatedShare, replica: Replica) -> None:
+    upload, body = await opened(replica), SteeredBody()
+    sending = asyncio.ensure_future(send(replica, upload, 0, body))
+    await body.batches.put(b"\x00")
+    await until(lambda: data_files(share) != [])
+    assert not committed(replica)
+    replica.clock.advance(SMALL.checkpoint_seconds)
+    await body.batches.put(b"\x01")
+    await until(lambda: bool(committed(replica)))
+    assert (await look_up(replica.service, upload)).prefix >= 1
+    await body.batches.put(BodyBroken())
+    with pytest.raises(BodyBrokenOff):
+        await sending
+
+
+@pytest.mark.parametrize(
+    ("ending", "error"), [(BodyBroken(), BodyBrokenOff), (BodyIdle(30), BodyStalled), (BodyStopped(), Draining)]
+)
+async def test_what_arrived_is_kept_however_the_body_ends(
+    replica: Replica, ending: Exception, error: type[Exception]
+) -> None:
+    upload = await opened(replica)
+    with pytest.raises(error):
+        await send(replica, upload, 0, ListedBody([CONTENT[:30]], ending))
+    assert (await look_up(replica.service, upload)).prefix == 30
+
+
+async def test_undurable_bytes_of_the_process_are_bounded_by_early_checkpoints(share: SimulatedShare) -> None:
+    limits = replace(SMALL, checkpoint_bytes=1 << 30, undurable_bytes_max=25)
+    replica = Replica(share, "one", limits=limits)
+    upload = await opened(replica)
+    await send(replica, upload, 0, ListedBody([CONTENT[start : start + 20] for start in range(0, 200, 20)]))
+    assert len(committed(replica)) > 3
+    assert replica.service.undurable.held == 0
+
+
+async def test_bytes_of_an_append_that_failed_are_no_longer_counted(replica: Replica) -> None:
+    upload = await opened(replica)
+    with pytest.raises(LengthExceeded):
+        await send(replica, upload, 0, ListedBody([CONTENT, b"too much"]))
+    assert replica.service.undurable.held == 0
+    assert replica.service.appends == 0
+
+
+async def test_too_long_a_body_is_refused_as_a_whole_and_leaves_nothing(
+    share: SimulatedShare, replica: Replica
+) -> None:
+    upload = await opened(replica)
+    with pytest.raises(LengthExceeded):
+        await send(replica, upload, 0, ListedBody([CONTENT, b"x"]))
+    assert (await look_up(replica.service, upload)).prefix == 0
+    assert data_files(share) == []
+
+
+async def test_a_replica_takes_no_more_bodies_than_its_limit(share: SimulatedShare) -> None:
+    replica = Replica(share, "one", limits=replace(SMALL, appends_max=1))
+    first, second = await opened(replica), await opened(replica)
+    body = SteeredBody()
+    sending = asyncio.ensure_future(send(replica, first, 0, body))
+    await until(lambda: replica.service.appends > 0)
+    with pytest.raises(AppendsExhausted):
+        await send(replica, second, 0, ListedBody([CONTENT]))
+    await body.batches.put(BodyBroken())
+    with pytest.raises(BodyBrokenOff):
+        await sending
+    assert await send(replica, second, 0, ListedBody([CONTENT])) == len(CONTENT)
+
+
+async def test_a_newer_append_is_taken_at_once_and_the_older_one_ends_at_its_next_checkpoint(
+    share: SimulatedShare, replica: Replica
+) -> None:
+    other = Replica(share, "other")
+    upload, hung = await opened(replica), SteeredBody()
+    older = asyncio.ensure_future(send(replica, upload, 0, hung))
+    await hung.batches.put(CONTENT[:70])
+    await until(lambda: bool(committed(replica)))
+    with pytest.raises(BodyBrokenOff):
+        await send(other, upload, 70, ListedBody([CONTENT[70:150]], BodyBroken()))
+    await hung.batches.put(CONTENT[70:140])
+    with pytest.raises(AppendSuperseded):
+        await older
+    assert (await look_up(other.service, upload)).prefix == 150
+
+
+async def test_a_checksum_is_all_or_nothing(share: SimulatedShare, replica: Replica) -> None:
+    upload = await opened(replica)
+    right, wrong = hashlib.sha1(CONTENT).digest(), hashlib.sha1(b"other").digest()  # noqa: S324 - the wire's own
+    with pytest.raises(ChecksumMismatch):
+        await send(replica, upload, 0, ListedBody([CONTENT]), checksum=Checksum("sha1", wrong))
+    with pytest.raises(BodyBrokenOff):
+        await send(replica, upload, 0, ListedBody([CONTENT[:150]], BodyBroken()), checksum=Checksum("sha1", right))
+    assert (await look_up(replica.service, upload)).prefix == 0
+    assert data_files(share) == []
+    assert await send(replica, upload, 0, ListedBody([CONTENT]), checksum=Checksum("sha1", right)) == len(CONTENT)
+    assert share.target_bytes("file") == CONTENT
+
+
+async def test_other_bytes_are_refused_and_the_same_ones_are_a_success(share: SimulatedShare, replica: Replica) -> None:
+    upload = await opened(replica, Order.ANY)
+    await send(replica, upload, 50, ListedBody([CONTENT[50:100]]))
+    with pytest.raises(ChunkConflict) as refused:
+        await send(replica, upload, 60, ListedBody([b"?" * 20]))
+    assert (refused.value.start, refused.value.prefix) == (60, 0)
+    files = data_files(share)
+    await send(replica, upload, 50, ListedBody([CONTENT[50:100]]))
+    await send(replica, upload, 60, ListedBody([CONTENT[60:80]]))
+    assert data_files(share) == files
+    assert sum(isinstance(event, ChunkDiscarded) for event in replica.listener.events) == 2
+
+
+async def test_a_late_duplicate_of_a_published_upload_is_compared_with_its_file(
+    share: SimulatedShare, replica: Replica
+) -> None:
+    upload = await opened(replica, Order.ANY)
+    await send(replica, upload, 0, ListedBody([CONTENT]))
+    assert await send(replica, upload, 50, ListedBody([CONTENT[50:60]])) == 60
+    with pytest.raises(ChunkConflict):
+        await send(replica, upload, 50, ListedBody([b"?" * 10]))
+    share.unplant("file")
+    with pytest.raises(ChunkConflict):
+        await send(replica, upload, 50, ListedBody([CONTENT[50:60]]))
+
+
+async def test_an_empty_append_may_declare_the_length_and_so_finish_the_upload(
+    share: SimulatedShare, replica: Replica
+) -> None:
+    upload = await opened(replica, length=None)
+    await send(replica, upload, 0, ListedBody([CONTENT]))
+    done = await append(
+        replica.service, upload, Append(len(CONTENT), body_length=0, length=len(CONTENT)), ListedBody([])
+    )
+    assert done.manifest.phase is Phase.PUBLISHED
+    assert share.target_bytes("file") == CONTENT
+
+
+async def test_a_draining_replica_takes_no_new_body(replica: Replica) -> None:
+    upload = await opened(replica)
+    replica.service.draining.set()
+    with pytest.raises(Draining):
+        await send(replica, upload, 0, ListedBody([CONTENT]))

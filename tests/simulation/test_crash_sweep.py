@@ -1,0 +1,98 @@
+"""Crash and fault at every call of every scenario: the promises hold whatever dies, whenever. See `sweep.py`."""
+
+import pytest
+
+from storage_proxy.core.errors import StorageProxyError
+from storage_proxy.core.manifest import Order, Phase, Policy
+from storage_proxy.ports import BodyBroken
+from tests.simulation.sweep import CONTENT, FAULTS, OLD, Client, Fault, Scenario, count_calls, sweep_one
+
+LENGTH = len(CONTENT)
+
+
+async def one_append(client: Client) -> None:
+    await client.send(0, LENGTH, batch=LENGTH)
+
+
+async def checkpoints_in_one_append(client: Client) -> None:
+    await client.send(0, LENGTH, batch=40)
+
+
+async def in_pieces(client: Client) -> None:
+    await client.send(0, 100, batch=100)
+    await client.send(100, 100, batch=100)
+    await client.send(200, 100, batch=100)
+
+
+async def broken_and_resumed(client: Client) -> None:
+    await client.send(0, 130, batch=65, ending=BodyBroken())
+    manifest = await client.ask()
+    await client.send(manifest.prefix, LENGTH - manifest.prefix)
+
+
+async def out_of_order(client: Client) -> None:
+    await client.send(200, 100, batch=100)
+    await client.send(0, 100, batch=100)
+    await client.send(100, 100, batch=100)
+
+
+async def overlapping(client: Client) -> None:
+    await client.send(50, 150, batch=150)
+    await client.send(50, 150, batch=150)
+    await client.send(0, 120, batch=40)
+    await client.send(150, 150, batch=150)
+
+
+async def deferred(client: Client) -> None:
+    await client.send(0, 200, batch=200)
+    await client.send(200, 100, batch=100, declare=LENGTH)
+
+
+async def deferred_to_an_empty_end(client: Client) -> None:
+    await client.send(0, LENGTH, batch=LENGTH)
+    await client.send(LENGTH, 0, declare=LENGTH)
+
+
+async def nothing(client: Client) -> None:
+    assert client.content == b""
+
+
+async def terminated(client: Client) -> None:
+    await client.send(0, 150, batch=75)
+    await client.terminate()
+
+
+async def refused_at_the_end(client: Client) -> None:
+    try:
+        await client.send(0, LENGTH, batch=LENGTH)
+    except StorageProxyError:
+        await client.ask()
+
+
+SCENARIOS = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario("one append", one_append),
+        Scenario("checkpoints in one append", checkpoints_in_one_append),
+        Scenario("in pieces", in_pieces),
+        Scenario("broken and resumed", broken_and_resumed),
+        Scenario("out of order", out_of_order, order=Order.ANY),
+        Scenario("overlapping", overlapping, order=Order.ANY),
+        Scenario("deferred length", deferred, length=None),
+        Scenario("deferred to an empty end", deferred_to_an_empty_end, length=None),
+        Scenario("no byte at all", nothing, length=0, content=b""),
+        Scenario("terminated", terminated, ends=(Phase.TERMINATED, Phase.PUBLISHED)),
+        Scenario("replacing", in_pieces, policy=Policy.REPLACE, standing=OLD),
+        Scenario("keeping both", one_append, policy=Policy.KEEP_BOTH, standing=OLD),
+        Scenario("refusing", refused_at_the_end, policy=Policy.REFUSE, standing=OLD, ends=(Phase.FAILED,)),
+    )
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_promise_holds_whatever_strikes_at_whichever_call(name: str, fault: Fault) -> None:
+    scenario = SCENARIOS[name]
+    calls, ended = count_calls(scenario)
+    struck = sum(sweep_one(scenario, fault, at) for at in range(1, calls + 1))
+    assert struck == (calls if fault.before else ended), "a fault was planted and did not fire"

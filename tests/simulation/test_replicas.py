@@ -1,0 +1,283 @@
+"""Several replicas, clients and janitors on one share, interleaved at every call, against a bytearray.
+
+What is acknowledged is written into the model; whatever happens afterwards, no other byte may be acknowledged at the
+same place, the prefix may not shrink, and the published file must hold what was acknowledged.
+"""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from storage_proxy.core.errors import Contended, Refused, StorageProxyError, Unavailable, UploadNotFound
+from storage_proxy.core.manifest import Manifest, Order, Phase, Policy, UploadId
+from storage_proxy.core.target import Target
+from storage_proxy.operations.append import Append, append
+from storage_proxy.operations.create import Wanted, create, new_upload_id
+from storage_proxy.operations.describe import describe
+from storage_proxy.operations.finish import finish
+from storage_proxy.operations.reap import reap
+from storage_proxy.store import layout
+from storage_proxy.testing.filesystem import SimulatedShare
+from storage_proxy.testing.replicas import VOLUME, ListedBody, Replica
+from tests.simulation.scheduler import Scheduler
+
+LENGTH = 120
+TARGET = "file.bin"
+RIGHT = bytes(range(LENGTH))
+WRONG = bytes(255 - byte for byte in RIGHT)
+
+
+@dataclass(frozen=True)
+class Sent:
+    offset: int
+    length: int
+    batch: int
+    wrong: bool = False
+
+    def body(self) -> ListedBody:
+        content = (WRONG if self.wrong else RIGHT)[self.offset : self.offset + self.length]
+        return ListedBody([content[start : start + self.batch] for start in range(0, len(content), self.batch)])
+
+
+@dataclass
+class Model:
+    """What clients were told, whoever told them."""
+
+    acknowledged: dict[int, int] = field(default_factory=dict)
+    prefix: int = 0
+    ended: Phase | None = None
+
+    def note_append(self, sent: Sent) -> None:
+        content = WRONG if sent.wrong else RIGHT
+        for place in range(sent.offset, sent.offset + sent.length):
+            assert self.acknowledged.setdefault(place, content[place]) == content[place], "a promised byte changed"
+
+    def note_prefix(self, asked_at: int, manifest: Manifest) -> None:
+        if manifest.phase in (Phase.OPEN, Phase.PUBLISHED):
+            assert manifest.prefix >= asked_at, f"the prefix shrank from {asked_at} to {manifest.prefix}"
+            self.prefix = max(self.prefix, manifest.prefix)
+        if manifest.phase in (Phase.PUBLISHED, Phase.EXPIRED):
+            self.ended = manifest.phase
+
+
+class World:
+    def __init__(self, order: Order, choices: list[int]) -> None:
+        self.share = SimulatedShare()
+        self.choices = choices
+        self.order = order
+        self.model = Model()
+        self.replicas: dict[str, Replica] = {}
+        maker = Replica(self.share, "maker")
+        self.upload: UploadId = new_upload_id(maker.service, VOLUME)
+        wanted = Wanted(Target(VOLUME, TARGET), LENGTH, order, Policy.KEEP_BOTH)
+        asyncio.run(create(maker.service, self.upload, wanted))
+
+    def replica(self, name: str) -> Replica:
+        self.replicas[name] = Replica(self.share, name)
+        return self.replicas[name]
+
+    async def ask(self, replica: Replica) -> Manifest:
+        asked_at = self.model.prefix
+        manifest = await describe(replica.service, self.upload)
+        self.model.note_prefix(asked_at, manifest)
+        return manifest
+
+    async def send(self, replica: Replica, sent: Sent) -> None:
+        with suppress(Refused, Contended, Unavailable):
+            await append(replica.service, self.upload, Append(sent.offset, sent.length), sent.body())
+            self.model.note_append(sent)
+            await self.ask(replica)
+
+    async def client(self, replica: Replica, plan: list[Sent]) -> None:
+        for sent in plan:
+            await self.send(replica, sent)
+        await replica.rest()
+
+    async def resuming_client(self, replica: Replica, batch: int) -> None:
+        """A sequential client that only ever goes on where HEAD says."""
+        for _ in range(30):
+            try:
+                manifest = await self.ask(replica)
+            except StorageProxyError:
+                continue
+            if manifest.phase is not Phase.OPEN:
+                break
+            await self.send(replica, Sent(manifest.prefix, min(45, LENGTH - manifest.prefix), batch))
+        await replica.rest()
+
+    async def janitor(self, replica: Replica, rounds: int, seconds: float) -> None:
+        for _ in range(rounds):
+            self.share.now += seconds
+            with suppress(StorageProxyError):
+                await reap(replica.service, replica.volume)
+                await self.ask(replica)
+            await replica.rest()
+
+    def close(self) -> None:
+        """Whatever happened: a new replica brings the upload to its end, and the file is what was promised."""
+        self.share.before_call = self.share.on_wait = None
+        last = Replica(self.share, "last")
+        asyncio.run(self._close(last))
+
+    async def _close(self, last: Replica) -> None:
+        try:
+            manifest = await self._finish(last)
+        except UploadNotFound:
+            assert self.model.ended in (Phase.EXPIRED, Phase.PUBLISHED), "reaped before it had ended"
+            return
+        await last.rest()
+        if manifest.phase is Phase.EXPIRED:
+            return
+        assert manifest.phase is Phase.PUBLISHED, manifest
+        found = self.share.target_bytes(TARGET)
+        assert found is not None
+        assert len(found) == LENGTH
+        for place, byte in self.model.acknowledged.items():
+            assert found[place] == byte, f"byte {place} was acknowledged as {byte} and is {found[place]}"
+        assert all(byte in (RIGHT[place], WRONG[place]) for place, byte in enumerate(found))
+        for _ in range(2):
+            self.share.now += 2 * 3600
+            assert await reap(last.service, last.volume)
+        known = (layout.Kind.MANIFEST, layout.Kind.LOCK)
+        left = [path for path in self.share.tree() if path.count("/") > 2]
+        assert all(layout.kind_of(path.rpartition("/")[2]) in known for path in left), left
+
+    async def _finish(self, last: Replica) -> Manifest:
+        for _ in range(60):
+            manifest = await self.ask(last)
+            if manifest.phase in (Phase.CLOSED, Phase.PUBLISHING):
+                with suppress(Contended):
+                    await finish(last.service, self.upload)
+            elif manifest.phase is Phase.OPEN:
+                gap = manifest.missing[0]
+                await self.send(last, Sent(gap.start, gap.length, 40))
+            else:
+                return manifest
+        raise AssertionError("the upload does not come to an end")
+
+
+def run(world: World, scheduler: Scheduler) -> None:
+    try:
+        scheduler.run()
+    finally:
+        # Those who were frozen hold locks that only their death lets go.
+        for replica in world.replicas.values():
+            replica.filesystem.die()
+    event(f"phase before the last replica: {world.model.ended}")
+    world.close()
+
+
+MANY = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+CHOICES = st.lists(st.integers(0, 3), min_size=1, max_size=60)
+
+
+@st.composite
+def pieces(draw: st.DrawFn) -> Sent:
+    offset = draw(st.integers(0, LENGTH - 1))
+    length = draw(st.integers(1, LENGTH - offset))
+    return Sent(offset, length, draw(st.sampled_from((10, 30, 70, LENGTH))), draw(st.integers(0, 5)) == 0)
+
+
+PLANS = st.lists(st.lists(pieces(), min_size=1, max_size=4), min_size=2, max_size=3)
+
+
+@MANY
+@given(plans=PLANS, choices=CHOICES)
+def test_chunks_in_any_order_through_any_replica_agree_with_a_bytearray(
+    plans: list[list[Sent]], choices: list[int]
+) -> None:
+    world = World(Order.ANY, choices)
+    scheduler = Scheduler(world.share, choices)
+    for number, plan in enumerate(plans):
+        replica = world.replica(f"replica{number}")
+        scheduler.add(replica.name, partial(world.client, replica, plan))
+    run(world, scheduler)
+
+
+@MANY
+@given(
+    plans=PLANS,
+    choices=CHOICES,
+    strikes=st.dictionaries(st.integers(0, 400), st.sampled_from(("break locks", "kill 0", "kill 1")), max_size=4),
+    repeat=st.booleans(),
+)
+def test_lost_locks_repeated_links_and_kills_harm_nothing(
+    plans: list[list[Sent]], choices: list[int], strikes: dict[int, str], repeat: bool
+) -> None:
+    world = World(Order.ANY, choices)
+    world.share.repeat_links = repeat
+
+    def strike(turn: int) -> None:
+        what = strikes.get(turn)
+        if what == "break locks":
+            world.share.break_locks()
+        elif what is not None:
+            world.replicas[f"replica{what[-1]}"].filesystem.die()
+
+    scheduler = Scheduler(world.share, choices, strike)
+    for number, plan in enumerate(plans):
+        replica = world.replica(f"replica{number}")
+        scheduler.add(replica.name, partial(world.client, replica, plan))
+    run(world, scheduler)
+
+
+@MANY
+@given(
+    batches=st.lists(st.sampled_from((7, 20, 45)), min_size=2, max_size=3), choices=CHOICES, breaks=st.integers(1, 50)
+)
+def test_sequential_clients_that_take_over_from_each_other_end_with_one_right_file(
+    batches: list[int], choices: list[int], breaks: int
+) -> None:
+    world = World(Order.SEQUENTIAL, choices)
+
+    def strike(turn: int) -> None:
+        if turn % breaks == 0:
+            world.share.break_locks()
+
+    scheduler = Scheduler(world.share, choices, strike)
+    for number, batch in enumerate(batches):
+        replica = world.replica(f"replica{number}")
+        scheduler.add(replica.name, partial(world.resuming_client, replica, batch))
+    run(world, scheduler)
+
+
+@MANY
+@given(plans=PLANS, choices=CHOICES, seconds=st.sampled_from((4000.0, 8 * 86400.0)))
+def test_a_janitor_never_takes_what_an_append_or_a_completion_still_needs(
+    plans: list[list[Sent]], choices: list[int], seconds: float
+) -> None:
+    world = World(Order.ANY, choices)
+    scheduler = Scheduler(world.share, choices)
+    for number, plan in enumerate(plans[:2]):
+        replica = world.replica(f"replica{number}")
+        scheduler.add(replica.name, partial(world.client, replica, plan))
+    for number in range(2):
+        keeper = world.replica(f"janitor{number}")
+        scheduler.add(keeper.name, partial(world.janitor, keeper, 3, seconds))
+    run(world, scheduler)
+
+
+def test_the_scheduler_really_interleaves() -> None:
+    world = World(Order.ANY, [0, 1])
+    order: list[str] = []
+    scheduler = Scheduler(world.share, [0, 1])
+    hand_on = world.share.before_call
+    assert hand_on is not None
+
+    def watch(replica: str, operation: str, paths: tuple[str, ...]) -> None:
+        order.append(replica)
+        hand_on(replica, operation, paths)
+
+    world.share.before_call = watch
+    for number in range(2):
+        replica = world.replica(f"replica{number}")
+        scheduler.add(replica.name, partial(world.client, replica, [Sent(0, LENGTH, 30)]))
+    scheduler.run()
+    switches = sum(one != other for one, other in pairwise(order))
+    assert switches > 20

@@ -1,0 +1,134 @@
+"""Publishing, step by step: what must have happened before what. (What dies when: `simulation`.)"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from storage_proxy.core.manifest import Manifest, Order, Phase, Policy, UploadId
+from storage_proxy.core.target import Target
+from storage_proxy.core.transitions import Stamp
+from storage_proxy.store import layout
+from storage_proxy.testing.filesystem import SimulatedShare
+from storage_proxy.testing.replicas import VOLUME, Replica
+
+CONTENT = b"the whole file"
+STAMP = Stamp(now=1.0, expires_at=2.0)
+POLICIES = pytest.mark.parametrize("policy", Policy)
+
+
+def closed(replica: Replica, policy: Policy) -> str:
+    """An upload whose bytes are all promised, in one sealed chunk."""
+    key = replica.service.entropy.token()
+    target = Target(VOLUME, "folder/file.bin")
+    replica.volume.manifests.create(
+        Manifest(UploadId(VOLUME, key), 0, Phase.OPEN, len(CONTENT), Order.SEQUENTIAL, policy, target)
+    )
+    staged = replica.volume.chunks.stage(key, 0)
+    staged.write([CONTENT])
+    assert replica.volume.chunks.promise(key, staged, staged.snapshot(sealed=True), STAMP).after.phase is Phase.CLOSED
+    return key
+
+
+def data_files(share: SimulatedShare) -> list[str]:
+    names = (path.rpartition("/")[2] for path in share.tree())
+    return [name for name in names if layout.kind_of(name) in (layout.Kind.CHUNK, layout.Kind.ASSEMBLY)]
+
+
+@pytest.fixture
+def share() -> SimulatedShare:
+    return SimulatedShare()
+
+
+@pytest.fixture
+def replica(share: SimulatedShare) -> Replica:
+    return Replica(share, "one")
+
+
+@pytest.fixture
+def calls(share: SimulatedShare) -> Iterator[list[tuple[str, tuple[str, ...]]]]:
+    seen: list[tuple[str, tuple[str, ...]]] = []
+    share.after_call = lambda replica, operation, paths: seen.append((operation, paths))
+    yield seen
+    share.after_call = None
+
+
+@POLICIES
+def test_the_target_is_touched_after_the_announcement_and_recorded_after_its_sync(
+    replica: Replica, calls: list[tuple[str, tuple[str, ...]]], policy: Policy
+) -> None:
+    key = closed(replica, policy)
+    calls.clear()
+    assert replica.volume.assembly.publish(key, STAMP).phase is Phase.PUBLISHED
+    order = [operation for operation, _ in calls]
+    placed = order.index("rename_target" if policy is Policy.REPLACE else "link_target")
+    installed = [place for place, operation in enumerate(order) if operation == "rename"]
+    assert installed[0] < placed < order.index("sync_target") < installed[1]
+
+
+@POLICIES
+def test_once_published_is_recorded_no_name_is_left_to_publish_again(
+    share: SimulatedShare, replica: Replica, policy: Policy
+) -> None:
+    """A replica that wakes late with the old manifest in mind must find nothing to link."""
+    key = closed(replica, policy)
+    left: list[list[str]] = []
+    target_stands: list[bool] = []
+
+    def watch(replica: str, operation: str, paths: tuple[str, ...]) -> None:
+        if operation == "rename":
+            left.append(data_files(share))
+            target_stands.append(share.target_bytes("folder/file.bin") == CONTENT)
+
+    share.before_call = watch
+    replica.volume.assembly.publish(key, STAMP)
+    assert target_stands == [False, True], "announced, then recorded"
+    assert left[-1] == []
+
+
+@POLICIES
+def test_a_replica_that_stops_before_its_link_publishes_nothing_again_when_it_wakes(
+    share: SimulatedShare, replica: Replica, policy: Policy
+) -> None:
+    key = closed(replica, policy)
+    other = Replica(share, "other")
+    stopped = False
+
+    def stop_the_first(name: str, operation: str, paths: tuple[str, ...]) -> None:
+        nonlocal stopped
+        if name == "one" and operation in ("link_target", "rename_target") and not stopped:
+            stopped = True
+            assert other.volume.assembly.publish(key, STAMP).phase is Phase.PUBLISHED
+            share.unplant("folder/file.bin")  # its owner takes it away
+
+    share.before_call = stop_the_first
+    assert replica.volume.assembly.publish(key, STAMP).phase is Phase.PUBLISHED
+    assert stopped
+    assert share.target_bytes("folder/file.bin") is None
+
+
+def test_keeping_both_takes_the_next_free_name(share: SimulatedShare, replica: Replica) -> None:
+    share.plant_file("folder/file.bin", b"theirs")
+    share.plant_file("folder/file (1).bin", b"theirs too")
+    after = replica.volume.assembly.publish(closed(replica, Policy.KEEP_BOTH), STAMP)
+    assert after.publication is not None
+    assert after.publication.path == "folder/file (2).bin"
+    assert share.target_bytes("folder/file.bin") == b"theirs"
+    assert share.target_bytes("folder/file (2).bin") == CONTENT
+
+
+def test_refusing_keeps_the_bytes_and_says_why(share: SimulatedShare, replica: Replica) -> None:
+    share.plant_file("folder/file.bin", b"theirs")
+    after = replica.volume.assembly.publish(closed(replica, Policy.REFUSE), STAMP)
+    assert (after.phase, after.reason) == (Phase.FAILED, "a file 'folder/file.bin' exists already")
+    assert len(data_files(share)) == 1
+    assert share.target_bytes("folder/file.bin") == b"theirs"
+
+
+@POLICIES
+def test_a_planted_link_is_never_followed(share: SimulatedShare, replica: Replica, policy: Policy) -> None:
+    share.plant_directory("elsewhere")
+    share.plant_link("folder", "elsewhere")
+    after = replica.volume.assembly.publish(closed(replica, policy), STAMP)
+    assert after.phase is Phase.FAILED
+    assert "symbolic link" in (after.reason or "")
+    assert not [path for path in share.tree() if path.startswith("elsewhere/")]

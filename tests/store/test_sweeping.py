@@ -1,0 +1,131 @@
+"""What the janitor may take, and the races it must lose."""
+
+import pytest
+
+from storage_proxy.core.errors import AppendSuperseded, UploadNotFound
+from storage_proxy.core.manifest import Manifest, Order, Phase, Policy, UploadId
+from storage_proxy.core.target import Target
+from storage_proxy.core.transitions import Stamp
+from storage_proxy.store import layout
+from storage_proxy.store.sweeping import Tended
+from storage_proxy.testing.filesystem import SimulatedShare
+from storage_proxy.testing.replicas import AGES, VOLUME, Replica
+
+STAMP = Stamp(now=1.0, expires_at=2.0)
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.share = SimulatedShare()
+        self.replica = Replica(self.share, "one")
+        self.janitor = Replica(self.share, "janitor")
+        self.key = "ab" * 16
+        target = Target(VOLUME, "file")
+        self.replica.volume.manifests.create(
+            Manifest(UploadId(VOLUME, self.key), 0, Phase.OPEN, 100, Order.ANY, Policy.KEEP_BOTH, target)
+        )
+
+    def commit(self, offset: int) -> None:
+        staged = self.replica.volume.chunks.stage(self.key, offset)
+        staged.write([b"x" * 10])
+        self.replica.volume.chunks.promise(self.key, staged, staged.snapshot(sealed=True), STAMP)
+        staged.close()
+
+    def tend(self, after: float) -> Tended:
+        self.share.now += after
+        sweeping = self.janitor.volume.sweeping
+        return sweeping.tend(self.key, sweeping.share_time(), STAMP)
+
+    def names(self) -> list[str]:
+        return [path.rpartition("/")[2] for path in self.share.tree() if self.key in path]
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.replica.volume.manifests.read(self.key)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_an_open_upload_expires_after_its_time_and_its_bytes_go(bench: Bench) -> None:
+    bench.commit(0)
+    assert not bench.tend(AGES.open - 1).expired
+    assert bench.tend(2).expired
+    assert bench.manifest.phase is Phase.EXPIRED
+    assert not [name for name in bench.names() if name.startswith("chunk_")]
+
+
+def test_an_append_that_comes_in_while_the_janitor_looks_keeps_the_upload_alive(bench: Bench) -> None:
+    bench.commit(0)
+
+    def come_in(replica: str, operation: str, paths: tuple[str, ...]) -> None:
+        if replica == "janitor" and operation == "lock":
+            bench.share.before_call = None
+            bench.commit(50)
+
+    bench.share.before_call = come_in
+    assert not bench.tend(AGES.open + 1).expired
+    assert bench.manifest.phase is Phase.OPEN
+    assert bench.manifest.received == 2
+
+
+def test_an_orphan_is_left_alone_while_it_is_young_and_taken_when_it_is_old(bench: Bench) -> None:
+    bench.replica.volume.chunks.stage(bench.key, 0).write([b"abandoned"])
+    assert bench.tend(AGES.orphans - 1).swept == ()
+    assert len(bench.tend(2).swept) == 1
+    assert bench.names() == ["info.json", "lock"]
+
+
+def test_a_writer_that_wakes_after_its_file_was_swept_promises_nothing(bench: Bench) -> None:
+    staged = bench.replica.volume.chunks.stage(bench.key, 0)
+    staged.write([b"x" * 10])
+    assert bench.tend(AGES.orphans + 1).swept == (staged.name,)
+    with pytest.raises(AppendSuperseded):
+        bench.replica.volume.chunks.promise(bench.key, staged, staged.snapshot(sealed=True), STAMP)
+    assert bench.manifest.prefix == 0
+
+
+def test_a_writer_that_commits_while_the_janitor_looks_keeps_its_file(bench: Bench) -> None:
+    staged = bench.replica.volume.chunks.stage(bench.key, 0)
+    staged.write([b"x" * 10])
+
+    def come_in(replica: str, operation: str, paths: tuple[str, ...]) -> None:
+        if replica == "janitor" and operation == "lock":
+            bench.share.before_call = None
+            bench.replica.volume.chunks.promise(bench.key, staged, staged.snapshot(sealed=True), STAMP)
+
+    bench.share.before_call = come_in
+    assert bench.tend(AGES.orphans + 1).swept == ()
+    assert staged.name in bench.names()
+    assert bench.manifest.prefix == 10
+
+
+def test_names_that_are_not_ours_are_never_touched(bench: Bench) -> None:
+    bench.share.plant_file(f"{layout.directory(bench.key)}/notes.txt", b"an operator's")
+    bench.tend(AGES.orphans + 1)
+    bench.tend(AGES.open + 1)
+    bench.tend(AGES.ended + 1)
+    assert bench.names() == ["notes.txt"]
+
+
+def test_a_directory_whose_creator_died_is_taken_once_it_is_old(bench: Bench) -> None:
+    bench.share.unplant(layout.manifest(bench.key))
+    assert bench.tend(AGES.orphans - 1) == Tended(None)
+    bench.tend(2)
+    with pytest.raises(UploadNotFound):
+        bench.replica.volume.manifests.read(bench.key)
+    assert bench.key not in list(bench.janitor.volume.sweeping.keys())
+
+
+def test_a_marker_is_kept_for_its_time_and_then_goes(bench: Bench) -> None:
+    for offset in range(0, 100, 10):
+        bench.commit(offset)
+    while bench.replica.volume.assembly.fold(bench.key).more:
+        pass
+    assert bench.replica.volume.assembly.publish(bench.key, STAMP).phase is Phase.PUBLISHED
+    assert not bench.tend(AGES.published - 1).reaped
+    assert bench.tend(2).reaped
+    assert bench.names() == []
+    assert bench.share.target_bytes("file") == b"x" * 100
