@@ -47,6 +47,9 @@ def serve(config: Path | None, listen: str | None, data: Path | None, workers: i
     except SettingsError as error:
         raise _Wrong(str(error)) from None
     if config is None:
+        # Of a volume that a file names this is not done: a share that is not mounted would silently be a local disk.
+        for volume in settings.volumes.values():
+            volume.path.mkdir(parents=True, exist_ok=True)
         click.echo(_tour(settings))
     # Here, because `config check` and --version need no server.
     from storage_proxy.app import run

@@ -72,7 +72,10 @@ class StagedFile(Protocol):
     1. `write` puts the buffers, in order, behind what was written; it returns when the kernel has them all, or raises.
     2. `sync` returns only when every byte written so far outlives a loss of power. After it has failed, nothing may
        be promised that was written since the last `sync` that succeeded, not even if a later one succeeds.
-    3. `close` may be called more than once and never raises for a file that was removed.
+    3. One `write` and one `sync` may run at the same time, in two threads; the sync covers what had been written when
+       it began, at least.
+    4. `close` may be called more than once and never raises for a file that was removed. While a call hangs, the file
+       is closed when that call comes back.
     """
 
     def write(self, buffers: Sequence[bytes]) -> None: ...
@@ -162,7 +165,7 @@ class Bytes(Protocol):
         ...
 
     def copy(self, source: str, source_offset: int, name: str, offset: int, length: int) -> int:
-        """Copy bytes between two existing files, by the share itself where it can; how many, fewer only at the
+        """Copy bytes between two different files, by the share itself where it can; how many, fewer only at the
         end of the source. Not synced. NameMissing (either)."""
         ...
 

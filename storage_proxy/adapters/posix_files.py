@@ -92,7 +92,7 @@ class PosixStagedFile:
         self._position = 0
         self._sync_failed = False
         self._mutex = threading.Lock()
-        self._busy = False
+        self._running: set[str] = set()
         self._closing = False
 
     def write(self, buffers: Sequence[bytes]) -> None:
@@ -104,7 +104,7 @@ class PosixStagedFile:
                 self._forget_half()
                 raise
             finally:
-                self._end()
+                self._end("write")
 
     def sync(self) -> None:
         if self._sync_failed:
@@ -120,26 +120,26 @@ class PosixStagedFile:
                 self._sync_failed = True
                 raise
             finally:
-                self._end()
+                self._end("sync")
 
     def close(self) -> None:
         with self._mutex:
             self._closing = True
-            if not self._busy:
+            if not self._running:
                 self._close_now()
 
     def _begin(self, operation: str) -> int:
         with self._mutex:
-            if self._closing or self._busy:
+            if self._closing or operation in self._running:
                 reason = "the file is closed" if self._closing else "an earlier call on this file still hangs"
                 raise ShareFault(operation=operation, reason=reason)
-            self._busy = True
+            self._running.add(operation)
             return self._fd
 
-    def _end(self) -> None:
+    def _end(self, operation: str) -> None:
         with self._mutex:
-            self._busy = False
-            if self._closing:
+            self._running.discard(operation)
+            if self._closing and not self._running:
                 self._close_now()
 
     def _close_now(self) -> None:

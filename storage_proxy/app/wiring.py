@@ -27,9 +27,9 @@ from storage_proxy.server.access import AccessKeys
 from storage_proxy.server.addresses import Addresses
 from storage_proxy.server.cors import CorsRules
 from storage_proxy.server.health import HealthRoutes
-from storage_proxy.server.manager_routes import ManagerRoutes, ManagerRules
 from storage_proxy.server.requests import CONNECTIONS, dress, outermost
 from storage_proxy.server.session_routes import SessionRoutes, SessionRules
+from storage_proxy.server.token_routes import TokenRoutes, TokenRules
 from storage_proxy.server.tus_routes import FilesRules, TusRoutes
 from storage_proxy.settings import Settings
 from storage_proxy.store.sweeping import Ages
@@ -67,7 +67,7 @@ def build(settings: Settings) -> web.Application:
 
 def build_manager(settings: Settings, service: Service) -> web.Application:
     assert settings.manager.secret is not None and settings.tokens.secret is not None, "the settings see to it"
-    rules = ManagerRules(
+    rules = TokenRules(
         secret=settings.manager.secret.get_secret_value(),
         token_secret=settings.tokens.secret.get_secret_value(),
         token_seconds=settings.tokens.lifetime,
@@ -76,7 +76,7 @@ def build_manager(settings: Settings, service: Service) -> web.Application:
     )
     app = web.Application(middlewares=[outermost(service, replica())], handler_args=CONNECTIONS)
     app.on_response_prepare.append(dress(None))
-    app.add_routes([*ManagerRoutes(service, rules).routes(), *HealthRoutes(service, None).routes("")])
+    app.add_routes([*TokenRoutes(service, rules).routes(), *HealthRoutes(service, None).routes("")])
     return app
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from storage_proxy.core import transitions
-from storage_proxy.core.errors import Draining, SizeExceeded
+from storage_proxy.core.errors import Contended, Draining, SizeExceeded, Unavailable
 from storage_proxy.core.events import UploadCreated
 from storage_proxy.core.manifest import Manifest, Order, Phase, Policy, UploadId
 from storage_proxy.core.target import Target
@@ -52,7 +52,13 @@ async def create(service: Service, upload: UploadId, wanted: Wanted) -> Manifest
     )
     created = await volume.run(partial(volume.manifests.create, manifest))
     service.tell(UploadCreated(upload, length=wanted.length, target=wanted.target.path))
-    return await finish(service, upload) if empty else created
+    if not empty:
+        return created
+    try:
+        return await finish(service, upload)
+    except (Contended, Unavailable):
+        # It is created and goes on by itself; a refusal would make the client create it once more.
+        return created
 
 
 async def declare_length(service: Service, manifest: Manifest, length: int) -> Manifest:

@@ -251,6 +251,27 @@ class BytesContract:
         with pytest.raises(NameMissing):
             volume.filesystem.stage(".uploads/none/chunk")
 
+    def test_a_file_is_written_while_it_is_synced(self, volume: Volume) -> None:
+        fs = volume.filesystem
+        staged = fs.stage(".uploads/chunk")
+        written = threading.Event()
+
+        def sync_all_the_time() -> int:
+            syncs = 0
+            while not written.is_set() or not syncs:
+                staged.sync()
+                syncs += 1
+            return syncs
+
+        with ThreadPoolExecutor() as pool:
+            syncing = pool.submit(sync_all_the_time)
+            for number in range(300):
+                staged.write([bytes([number % 256]) * 1000])
+            written.set()
+            assert syncing.result() > 0
+        staged.close()
+        assert fs.read_at(".uploads/chunk", 299_000, 2000) == bytes([299 % 256]) * 1000
+
     def test_a_staged_file_is_closed_as_often_as_one_likes_and_not_written_afterwards(self, volume: Volume) -> None:
         staged = volume.filesystem.stage(".uploads/chunk")
         staged.close()

@@ -30,7 +30,7 @@ AUTH_TOKEN = "X-BackendAI-Storage-Auth-Token"  # noqa: S105 # the name of the he
 
 
 @dataclass(frozen=True, slots=True)
-class ManagerRules:
+class TokenRules:
     secret: str
     token_secret: str
     token_seconds: float
@@ -38,7 +38,7 @@ class ManagerRules:
     policy: Policy
 
     def __repr__(self) -> str:
-        return "ManagerRules(secret=***)"
+        return "TokenRules(secret=***)"
 
 
 class UploadAsked(pydantic.BaseModel):
@@ -51,8 +51,8 @@ class UploadAsked(pydantic.BaseModel):
     session: str | None = pydantic.Field(None, pattern=r"^[0-9a-f]{32}$")
 
 
-class ManagerRoutes:
-    def __init__(self, service: Service, rules: ManagerRules) -> None:
+class TokenRoutes:
+    def __init__(self, service: Service, rules: TokenRules) -> None:
         self._service = service
         self._rules = rules
 
