@@ -87,6 +87,7 @@ class PosixStagedFile:
     """See `ports.StagedFile`."""
 
     def __init__(self, fd: int, sync: bool) -> None:
+        self.inode_number = os.fstat(fd).st_ino
         self._fd = fd
         self._sync = sync
         self._position = 0

@@ -5,6 +5,7 @@ What a request meets in which phase (a dash: it cannot come to that; `=`: nothin
     verb \\ phase    OPEN     CLOSED   PUBLISHING  PUBLISHED  FAILED     TERMINATED  EXPIRED
     declare_length  OPEN*    busy     busy        =          failed     not found   gone
     commit          OPEN*    busy     busy        = or 409   failed     not found   gone
+                    (busy: not to the append whose own checkpoint closed the upload)
     fold, adopt     OPEN     CLOSED   =           =          =          =           =
     announce        -        PUBLISHING           =          =          =           =
     publish         -        -        PUBLISHED   =          PUBLISHED  not found   gone
@@ -13,7 +14,7 @@ What a request meets in which phase (a dash: it cannot come to that; `=`: nothin
     terminate       TERMINATED        busy        TERMINATED TERMINATED not found   gone
     expire          EXPIRED  =        =           =          =          =           =
 
-    (*) or CLOSED, when the committed prefix has become the length
+    (*) or CLOSED, when the committed prefix has become the length; with `commit_and_announce`, PUBLISHING
 
 Rules: applied twice, a transition is the same as applied once; when it has nothing to change it returns the very same
 object; it never looks at a clock (`Stamp` is handed in) and never at bytes (what must be compared, it asks for by
@@ -126,6 +127,22 @@ def choose_subdirectory(manifest: Manifest, subdirectory: str, target: Target, s
     if manifest.subdirectory is not None:
         raise TargetNotAllowed(path=subdirectory, reason=f"this upload goes to {manifest.subdirectory!r} already")
     return _touched(replace(manifest, subdirectory=subdirectory, target=target), stamp)
+
+
+def commit_and_announce(
+    manifest: Manifest,
+    chunk: Chunk,
+    inode: int,
+    stamp: Stamp,
+    *,
+    promised: int = 0,
+    agreed: Iterable[Extent] = (),
+) -> Manifest:
+    """`commit`; and where that closes the upload with this one chunk as its whole file, `announce` in the same step."""
+    after = commit(manifest, chunk, stamp, promised=promised, agreed=agreed)
+    if after is manifest or after.phase is not Phase.CLOSED or whole_file(after) != chunk.file:
+        return after
+    return announce(after, chunk.file, Publication(after.target.path, inode))
 
 
 def commit(

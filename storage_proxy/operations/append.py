@@ -90,7 +90,8 @@ async def append(service: Service, upload: UploadId, wanted: Append, body: Body)
             manifest = await reception.run()
             received = reception.chunk.length
     if manifest.phase in (Phase.CLOSED, Phase.PUBLISHING):
-        manifest = await finish(service, upload)
+        announced = manifest if manifest.phase is Phase.PUBLISHING else None
+        manifest = await finish(service, upload, announced)
     else:
         assemble_if_behind(service, manifest)
     return Appended(offset=wanted.offset + received, manifest=manifest)

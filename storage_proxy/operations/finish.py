@@ -21,11 +21,11 @@ FOLD_STALL_SECONDS = 600.0
 UNFINISHED = (Phase.CLOSED, Phase.PUBLISHING)
 
 
-async def finish(service: Service, upload: UploadId) -> Manifest:
-    """Carry a closed upload on and wait for it, for a limited time."""
+async def finish(service: Service, upload: UploadId, announced: Manifest | None = None) -> Manifest:
+    """Carry a closed upload on and wait for it, for a limited time. `announced`: by a change of our own, just now."""
     deadline = service.clock.monotonic() + service.limits.closer_wait_seconds
     while True:
-        work = carry_on(service, upload)
+        work = carry_on(service, upload, announced)
         done, _ = await asyncio.wait([work], timeout=max(0.0, deadline - service.clock.monotonic()))
         manifest = work.result() if done else await service.read(upload)
         # The work that was found running may have been folding only, and may have looked just before the close.
@@ -36,7 +36,9 @@ async def finish(service: Service, upload: UploadId) -> Manifest:
     return manifest
 
 
-def carry_on(service: Service, upload: UploadId) -> "asyncio.Task[Manifest]":
+def carry_on(service: Service, upload: UploadId, announced: Manifest | None = None) -> "asyncio.Task[Manifest]":
+    if announced is not None:
+        return service.in_background(upload, partial(_publish, service, service.volume(upload), announced))
     return service.in_background(upload, partial(_assemble_and_publish, service, upload))
 
 
@@ -59,7 +61,7 @@ async def _assemble_and_publish(service: Service, upload: UploadId) -> Manifest:
     try:
         manifest = await _fold(service, volume, upload)
         if manifest.phase in UNFINISHED:
-            manifest = await _publish(service, volume, upload)
+            manifest = await _publish(service, volume, manifest)
         return manifest
     finally:
         volume.workers.abandon(claim.release)
@@ -78,8 +80,9 @@ async def _fold(service: Service, volume: Volume, upload: UploadId) -> Manifest:
             return step.manifest
 
 
-async def _publish(service: Service, volume: Volume, upload: UploadId) -> Manifest:
-    manifest = await volume.run(partial(volume.assembly.publish, upload.key, service.stamp()))
+async def _publish(service: Service, volume: Volume, manifest: Manifest) -> Manifest:
+    upload = manifest.upload
+    manifest = await volume.run(partial(volume.assembly.publish_announced, manifest, service.stamp()))
     if manifest.phase is Phase.PUBLISHED and manifest.publication is not None:
         service.tell(UploadPublished(upload, path=manifest.publication.path, length=manifest.length or 0))
     elif manifest.phase is Phase.FAILED:

@@ -134,7 +134,10 @@ class Assembly:
 
     def publish(self, key: str, stamp: Stamp) -> Manifest:
         """Carry a whole assembly file to its target; from whatever point another replica has left it at."""
-        manifest = self._manifests.read(key)
+        return self.publish_announced(self._manifests.read(key), stamp)
+
+    def publish_announced(self, manifest: Manifest, stamp: Stamp) -> Manifest:
+        """The same for a manifest that was just read or written: an old one does no harm, its names are gone."""
         if manifest.phase is Phase.CLOSED and (file := transitions.whole_file(manifest)) is not None:
             manifest = self._announce(manifest, file, attempt=0)
         for _ in range(NAMES_TRIED_MAX):

@@ -44,6 +44,7 @@ class StagedChunk:
         """whether the file holds just the bytes that were hashed, and nothing of a write that failed"""
         self._hash = hashlib.sha256()
         self._file = filesystem.stage(layout.within(key, name))
+        self.inode = self._file.inode_number
 
     def write(self, buffers: Sequence[bytes]) -> None:
         self.clean = False
@@ -93,7 +94,12 @@ class Chunks:
 
     def _commit(self, key: str, staged: StagedChunk, chunk: Chunk, stamp: Stamp) -> Change:
         transition = partial(
-            transitions.commit, chunk=chunk, stamp=stamp, promised=staged.promised, agreed=staged.agreed
+            transitions.commit_and_announce,
+            chunk=chunk,
+            inode=staged.inode,
+            stamp=stamp,
+            promised=staged.promised,
+            agreed=staged.agreed,
         )
         # Once in doubt, always in doubt: this commit's certain end says nothing about the fence of an earlier one.
         doubtful, staged.doubtful = staged.doubtful, True

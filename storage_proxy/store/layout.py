@@ -38,9 +38,13 @@ class Kind(Enum):
     """made for a moment to read the share's clock"""
 
 
+_ANY = re.compile("|".join(f"(?P<{kind.name}>{kind.value.pattern})" for kind in Kind))
+
+
 def kind_of(name: str) -> Kind | None:
     """None: not ours; never touched."""
-    return next((kind for kind in Kind if kind.value.fullmatch(name)), None)
+    found = _ANY.fullmatch(name)
+    return None if found is None or found.lastgroup is None else Kind[found.lastgroup]
 
 
 def shard(key: str) -> str:

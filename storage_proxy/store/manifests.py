@@ -7,6 +7,7 @@ change holds the upload's lock, and is safe without it (`store/fence.py`). These
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from storage_proxy.core.errors import ShareFault, UploadBusy, UploadNotFound
@@ -19,6 +20,9 @@ V = TypeVar("V")
 
 # A change that meets another writer at every turn gives up; under the lock one turn is the rule, two are rare.
 STEPS_MAX = 400
+
+# Larger texts, of uploads full of holes, are not worth their memory.
+REMEMBERED_BYTES_MAX = 16 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,15 @@ class Manifests:
         raise UploadBusy(waited_seconds=0)
 
 
+def _parse(text: bytes, upload: UploadId) -> Version[Manifest]:
+    manifest = info_json.parse(text, upload)
+    return Version(manifest.revision, manifest)
+
+
+# A text that is read again means the same again: each request reads one two or three times.
+_parsed = lru_cache(maxsize=256)(_parse)
+
+
 class _Performer:
     """Does one dialogue's steps on the share."""
 
@@ -115,7 +128,6 @@ class _Performer:
         self._filesystem = filesystem
         self._upload = upload
         self._entropy = entropy
-        self._last: tuple[bytes, Version[Manifest]] | None = None
         self._staged: str | None = None
         """staged by this dialogue and linked nowhere yet, as far as we know"""
 
@@ -154,10 +166,7 @@ class _Performer:
         key = self._upload.key
         self._filesystem.refresh(layout.directory(key))
         text = self._filesystem.read(layout.manifest(key))
-        if self._last is None or self._last[0] != text:
-            manifest = info_json.parse(text, self._upload)
-            self._last = (text, Version(manifest.revision, manifest))
-        return self._last[1]
+        return _parsed(text, self._upload) if len(text) <= REMEMBERED_BYTES_MAX else _parse(text, self._upload)
 
     def _read_fence(self, revision: int) -> str | None:
         try:

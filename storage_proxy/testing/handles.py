@@ -18,6 +18,7 @@ class SimulatedStagedFile:
 
     def __init__(self, mount: Mount, path: str, inode: Inode) -> None:
         self.inode = inode
+        self.inode_number = inode.number
         self.closed = False
         self._mount = mount
         self._path = path

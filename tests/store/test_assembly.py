@@ -17,15 +17,19 @@ POLICIES = pytest.mark.parametrize("policy", Policy)
 
 
 def closed(replica: Replica, policy: Policy) -> str:
-    """An upload whose bytes are all promised, in one sealed chunk."""
+    """An upload whose bytes are all promised, and in one file."""
     key = replica.service.entropy.token()
     target = Target(VOLUME, "folder/file.bin")
     replica.volume.manifests.create(
         Manifest(UploadId(VOLUME, key), 0, Phase.OPEN, len(CONTENT), Order.SEQUENTIAL, policy, target)
     )
-    staged = replica.volume.chunks.stage(key, 0)
-    staged.write([CONTENT])
-    assert replica.volume.chunks.promise(key, staged, staged.snapshot(sealed=True), STAMP).after.phase is Phase.CLOSED
+    for offset, piece in ((5, CONTENT[5:]), (0, CONTENT[:5])):
+        staged = replica.volume.chunks.stage(key, offset)
+        staged.write([piece])
+        replica.volume.chunks.promise(key, staged, staged.snapshot(sealed=True), STAMP)
+    while (folded := replica.volume.assembly.fold(key)).more:
+        pass
+    assert folded.manifest.phase is Phase.CLOSED
     return key
 
 
@@ -132,3 +136,19 @@ def test_a_planted_link_is_never_followed(share: SimulatedShare, replica: Replic
     assert after.phase is Phase.FAILED
     assert "symbolic link" in (after.reason or "")
     assert not [path for path in share.tree() if path.startswith("elsewhere/")]
+
+
+def test_an_upload_in_one_piece_is_closed_and_announced_in_one_step(share: SimulatedShare, replica: Replica) -> None:
+    key = replica.service.entropy.token()
+    target = Target(VOLUME, "file.bin")
+    replica.volume.manifests.create(
+        Manifest(UploadId(VOLUME, key), 0, Phase.OPEN, len(CONTENT), Order.SEQUENTIAL, Policy.KEEP_BOTH, target)
+    )
+    staged = replica.volume.chunks.stage(key, 0)
+    staged.write([CONTENT])
+    after = replica.volume.chunks.promise(key, staged, staged.snapshot(sealed=True), STAMP).after
+    assert after.phase is Phase.PUBLISHING
+    assert after.publication is not None
+    assert after.publication.inode == staged.inode
+    assert replica.volume.assembly.publish_announced(after, STAMP).phase is Phase.PUBLISHED
+    assert share.target_bytes("file.bin") == CONTENT
