@@ -251,12 +251,12 @@ class AppendSuperseded(Refused):
 
 
 @dataclass(eq=False)
-class TooManyGaps(Refused):
-    chunks_max: int
+class PiecesExhausted(Refused):
+    reason: str
     prefix: int
 
     def __str__(self) -> str:
-        return f"The upload is in {self.chunks_max} pieces already; fill the gap at byte {self.prefix} first."
+        return f"The upload's pieces {self.reason}; send only what is missing, from byte {self.prefix} on."
 
 
 @dataclass(eq=False)

@@ -31,12 +31,12 @@ from storage_proxy.core.errors import (
     LengthInconsistent,
     NotYetPublished,
     OffsetMismatch,
+    PiecesExhausted,
     PublishFailed,
     Refused,
     SizeExceeded,
     StorageProxyError,
     TargetNotAllowed,
-    TooManyGaps,
     UploadGone,
     UploadNotFound,
 )
@@ -46,6 +46,9 @@ from storage_proxy.core.target import Target
 
 # A manifest is rewritten at each commit, so its size is bounded; only any-order uploads full of holes come near.
 CHUNKS_MAX = 10_000
+
+# Pieces may hold this much more than twice the upload's size: once in chunks, once folded, and a window.
+OVERLAP_BYTES_MAX = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +182,7 @@ def commit(
         # The file was folded and removed since: its name promises nothing any more, whatever a write to it says.
         raise AppendSuperseded(prefix=manifest.prefix)
     others = tuple(held for held in manifest.chunks if held is not known)
-    if known is None and len(others) >= CHUNKS_MAX:
-        raise TooManyGaps(chunks_max=CHUNKS_MAX, prefix=manifest.prefix)
+    _require_place(manifest, others, chunk)
     return _touched(
         replace(
             manifest,
@@ -189,6 +191,16 @@ def commit(
         ),
         stamp,
     )
+
+
+def _require_place(manifest: Manifest, others: tuple[Chunk, ...], chunk: Chunk) -> None:
+    """What overlaps is stored more than once, until it is folded; a client may not make the share hold it for ever."""
+    if len(others) >= CHUNKS_MAX:
+        raise PiecesExhausted(reason=f"are {CHUNKS_MAX} already", prefix=manifest.prefix)
+    held = manifest.assembled + chunk.length + sum(other.length for other in others)
+    reach = max(chunk.extent.end, *(extent.end for extent in manifest.coverage)) if others else chunk.extent.end
+    if held > 2 * (manifest.length or reach) + OVERLAP_BYTES_MAX:
+        raise PiecesExhausted(reason="overlap too much", prefix=manifest.prefix)
 
 
 def _same(held: Chunk, chunk: Chunk) -> bool:

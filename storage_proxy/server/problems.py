@@ -64,7 +64,7 @@ PROBLEMS: Mapping[type[StorageProxyError], Row] = {
     errors.OffsetMismatch: Row(409, "offset-mismatch", "The upload stands elsewhere"),
     errors.ChunkConflict: Row(409, "chunk-conflict", "Other bytes are stored there"),
     errors.AppendSuperseded: Row(409, "append-superseded", "Another request went on"),
-    errors.TooManyGaps: Row(409, "too-many-gaps", "Too many gaps"),
+    errors.PiecesExhausted: Row(409, "pieces-exhausted", "Too many or too large pieces"),
     # final: the same bytes under the same name would fail again
     errors.TargetExists: Row(422, "target-exists", "The file exists already"),
     errors.PublishFailed: Row(422, "publish-failed", "The upload could not be published"),
@@ -147,7 +147,7 @@ def _headers(error: StorageProxyError) -> dict[str, str]:
         case (
             errors.ChunkConflict(prefix=offset)
             | errors.AppendSuperseded(prefix=offset)
-            | errors.TooManyGaps(prefix=offset)
+            | errors.PiecesExhausted(prefix=offset)
             | errors.BodyStalled(committed=offset)
             | errors.BodyBrokenOff(committed=offset)
         ):

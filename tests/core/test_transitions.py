@@ -14,10 +14,10 @@ from storage_proxy.core.errors import (
     LengthInconsistent,
     NotYetPublished,
     OffsetMismatch,
+    PiecesExhausted,
     PublishFailed,
     SizeExceeded,
     TargetNotAllowed,
-    TooManyGaps,
     UploadGone,
     UploadNotFound,
 )
@@ -214,8 +214,18 @@ def test_no_byte_beyond_the_length_is_ever_promised() -> None:
 def test_the_pieces_of_an_upload_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transitions, "CHUNKS_MAX", 3)
     before = manifest(chunk(10, 1), chunk(20, 1), chunk(30, 1))
-    with pytest.raises(TooManyGaps):
+    with pytest.raises(PiecesExhausted):
         transitions.commit(before, chunk(40, 1), STAMP)
+
+
+def test_overlapping_pieces_cannot_hold_ever_more_of_the_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transitions, "OVERLAP_BYTES_MAX", 10)
+    now = manifest()
+    for start in (1, 2):
+        now = transitions.commit(now, chunk(start, 80), STAMP, agreed=[Extent(0, LENGTH)])
+    with pytest.raises(PiecesExhausted):
+        transitions.commit(now, chunk(3, 80), STAMP, agreed=[Extent(0, LENGTH)])
+    assert transitions.commit(now, chunk(0, 1), STAMP).prefix == 82, "what is missing is still taken"
 
 
 EXTENTS = st.tuples(st.integers(0, LENGTH - 1), st.integers(1, 40)).map(

@@ -85,7 +85,7 @@ def test_head_says_423_for_all_that_passes_and_for_nothing_else(leaf: type[Stora
         (errors.OffsetMismatch(expected=3, received=9), "Upload-Offset", "3"),
         (errors.ChunkConflict(start=1, end=2, prefix=4), "Upload-Offset", "4"),
         (errors.AppendSuperseded(prefix=5), "Upload-Offset", "5"),
-        (errors.TooManyGaps(chunks_max=9, prefix=6), "Upload-Offset", "6"),
+        (errors.PiecesExhausted(reason="are 9 already", prefix=6), "Upload-Offset", "6"),
         (errors.BodyStalled(idle_seconds=1, committed=8), "Upload-Offset", "8"),
         (errors.VersionUnsupported("0.1", ("1.0.0",)), "Tus-Version", "1.0.0"),
         (errors.ChecksumUnknown("x", ("sha1", "sha256")), "Tus-Checksum-Algorithm", "sha1,sha256"),
