@@ -15,6 +15,7 @@ import structlog
 from aiohttp import web
 
 from storage_proxy import logs
+from storage_proxy.adapters.doctor.start_up import start_up_faults
 from storage_proxy.adapters.posix import PosixFilesystem
 from storage_proxy.adapters.system import SystemClock, SystemEntropy
 from storage_proxy.adapters.threads import ThreadWorkers
@@ -84,15 +85,17 @@ def _volume(settings: Settings, name: str) -> Volume:
     volume = settings.volumes[name]
     workers = ThreadWorkers(name, settings.storage.threads)
     filesystem = PosixFilesystem(volume.path, sync=settings.storage.sync, executor=workers.executor)
-    return open_volume(name, volume.layout, filesystem, workers, SystemEntropy(), _limits(settings), _ages(settings))
+    return open_volume(
+        name, volume.layout, filesystem, workers, SystemEntropy(), limits_of(settings), ages_of(settings)
+    )
 
 
 def _service(settings: Settings, volumes: dict[str, Volume]) -> Service:
     listener = logs.EventLog(**{logs.REPLICA: replica()})
-    return Service(volumes, SystemClock(), SystemEntropy(), listener, _limits(settings), _ages(settings))
+    return Service(volumes, SystemClock(), SystemEntropy(), listener, limits_of(settings), ages_of(settings))
 
 
-def _limits(settings: Settings) -> Limits:
+def limits_of(settings: Settings) -> Limits:
     limits, checkpoints = settings.limits, settings.checkpoints
     return Limits(
         upload_bytes_max=limits.upload_bytes_max,
@@ -106,7 +109,7 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _ages(settings: Settings) -> Ages:
+def ages_of(settings: Settings) -> Ages:
     expiry = settings.expiry
     return Ages(open=expiry.open, published=expiry.published, ended=expiry.ended, orphans=expiry.orphans)
 
@@ -177,9 +180,11 @@ async def _prepare(settings: Settings, volume: Volume) -> None:
     path = settings.volumes[volume.name].path
     try:
         await volume.workers.run(partial(_make_staging, volume.filesystem), START_SECONDS)
+        faults = await volume.workers.run(partial(start_up_faults, path), START_SECONDS)
     except ShareStalled as error:
         # The others are served; this one by itself as soon as it answers. /health/ready tells.
         structlog.get_logger().warning("volume_hangs", volume=volume.name, detail=str(error))
+        return
     except NameMissing:
         raise CannotStart(f"volumes.{volume.name}.path: there is no directory {path}; mount or create it.") from None
     except LinkInTheWay:
@@ -189,6 +194,13 @@ async def _prepare(settings: Settings, volume: Volume) -> None:
         ) from None
     except (ShareFault, ShareFull) as error:
         raise CannotStart(f"volumes.{volume.name}.path: {path} cannot be used: {error}") from None
+    if faults and not settings.storage.accept_faults:
+        raise CannotStart(
+            f"volumes.{volume.name}.path: {path} cannot keep what is promised. {' '.join(faults)} "
+            f"`storage-proxy doctor {path}` tells more; storage.accept_faults = true serves it all the same."
+        )
+    for fault in faults:
+        structlog.get_logger().warning("fault_accepted", volume=volume.name, detail=fault)
 
 
 def _make_staging(filesystem: Filesystem) -> None:

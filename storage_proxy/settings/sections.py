@@ -172,6 +172,8 @@ class Storage(Section):
 
     sync: bool = True
     """Whether what is acknowledged outlives a loss of power. Turn it off only to measure or to test."""
+    accept_faults: bool = False
+    """Serve a volume although the check at start-up finds that it cannot keep a promise; the log then says which."""
     threads: int = Field(16, ge=1, le=1024)
     """Calls to one volume that one worker has under way at the same time."""
 

@@ -5,7 +5,8 @@ Rules: nothing is removed because it looks old; it is removed because, old or no
                                                       is refused by the same manifest
     a staged manifest of this or an older revision    its writer can no longer win that revision
     a fence of this or an older revision              it decides nothing any more
-    a directory without a manifest                    its creator never told anybody its name
+    a directory without a manifest                    its creator never told anybody its name; where there are bytes
+                                                      or fences in it, a manifest has been there: that is for people
     the directory of an upload that has ended         after its marker has been kept for the set time
 Age, by the share's own clock, only decides when to look. These functions block; they run in `Workers`.
 """
@@ -21,6 +22,9 @@ from storage_proxy.ports import DirectoryNotEmpty, Filesystem, NameMissing
 from storage_proxy.store import info_json, layout
 from storage_proxy.store.layout import Kind
 from storage_proxy.store.manifests import Manifests
+
+# What a creator may leave that died before its upload was there.
+UNBORN = (Kind.STAGED_MANIFEST, Kind.LOCK, Kind.CLOCK)
 
 ENDED = (Phase.PUBLISHED, Phase.TERMINATED, Phase.EXPIRED)
 
@@ -125,7 +129,7 @@ class Sweeping:
 
     def _sweep_unborn(self, key: str, names: list[str], now: float) -> tuple[str, ...]:
         directory = layout.directory(key)
-        if not self._is_old(directory, now):
+        if not self._is_old(directory, now) or any(layout.kind_of(name) not in UNBORN for name in names):
             return ()
         self._bury(key)
         return tuple(names)

@@ -8,7 +8,7 @@ import structlog
 from aiohttp import web
 
 from storage_proxy.adapters.posix import PosixFilesystem
-from storage_proxy.app import SERVICE, CannotStart, build
+from storage_proxy.app import SERVICE, CannotStart, build, wiring
 from storage_proxy.core.target import Layout
 from tests.server.proxy import TUS, Client, settings_for
 
@@ -77,6 +77,19 @@ async def test_a_file_in_place_of_our_directory_is_refused(tmp_path: Path) -> No
     with pytest.raises(CannotStart, match=r"volumes\.main\.path.*move it away"):
         await runner.setup()
     await runner.cleanup()
+
+
+async def test_a_share_that_cannot_keep_a_promise_is_refused_unless_that_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wiring, "start_up_faults", lambda root: ["Links do not work. Mount it so that they do."])
+    runner = web.AppRunner(build(settings_for(tmp_path)))
+    with pytest.raises(CannotStart, match=r"Links do not work.*storage-proxy doctor.*accept_faults"):
+        await runner.setup()
+    await runner.cleanup()
+    accepted = web.AppRunner(build(settings_for(tmp_path, storage={"accept_faults": True})))
+    await accepted.setup()
+    await accepted.cleanup()
 
 
 def make_two(*directories: Path) -> None:

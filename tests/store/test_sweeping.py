@@ -119,6 +119,14 @@ def test_a_directory_whose_creator_died_is_taken_once_it_is_old(bench: Bench) ->
     assert bench.key not in list(bench.janitor.volume.sweeping.keys())
 
 
+def test_bytes_whose_manifest_is_gone_are_left_for_people(bench: Bench) -> None:
+    bench.commit(0)
+    bench.share.unplant(layout.manifest(bench.key))
+    before = bench.names()
+    assert bench.tend(AGES.open + AGES.orphans) == Tended(None)
+    assert bench.names() == before
+
+
 def test_a_marker_is_kept_for_its_time_and_then_goes(bench: Bench) -> None:
     for offset in range(0, 100, 10):
         bench.commit(offset)

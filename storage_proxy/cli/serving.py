@@ -1,8 +1,4 @@
-"""The command line.
-
-Rules: a command reads settings, says what a person should know and hands over to `app`; what is wrong with the settings
-goes to standard error without a traceback, exit code 2, as for wrong options.
-"""
+"""`serve`, and `config check`, which says whether it would start."""
 
 import shlex
 from pathlib import Path
@@ -10,31 +6,14 @@ from pathlib import Path
 import click
 
 from storage_proxy import settings as settings_room
+from storage_proxy.cli.choosing import DIRECTORY, FILE, SettingsWrong, chosen
 from storage_proxy.settings import Settings, SettingsError
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
-_DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
-
-class _Wrong(click.ClickException):
-    """The same code as click's own for wrong options."""
-
-    exit_code = 2
-
-    def show(self, file: object = None) -> None:
-        click.echo(f"The settings cannot be used:\n{self.message}", err=True)
-
-
-@click.group(name="storage-proxy", context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="storage-proxy", prog_name="storage-proxy")
-def main() -> None:
-    """Resumable uploads (TUS) onto a shared directory."""
-
-
-@main.command()
-@click.option("--config", type=_FILE, help="A TOML file; without it ./data is served on 127.0.0.1:8080.")
+@click.command()
+@click.option("--config", type=FILE, help="A TOML file; without it ./data is served on 127.0.0.1:8080.")
 @click.option("--listen", metavar="HOST:PORT", help="Where to listen; goes before the file and the environment.")
-@click.option("--data", type=_DIRECTORY, help="Without --config: the directory to serve. [default: ./data]")
+@click.option("--data", type=DIRECTORY, help="Without --config: the directory to serve. [default: ./data]")
 @click.option("--workers", type=int, metavar="N", help="Processes that share the port.")
 def serve(config: Path | None, listen: str | None, data: Path | None, workers: int | None) -> None:
     """Serve until told to stop (SIGTERM, Ctrl-C)."""
@@ -42,10 +21,7 @@ def serve(config: Path | None, listen: str | None, data: Path | None, workers: i
         raise click.UsageError("--data is for serving without --config; with it, volumes are named in the file.")
     said = {"server.listen": listen, "server.workers": workers}
     overrides = {key: value for key, value in said.items() if value is not None}
-    try:
-        settings = settings_room.load(config, overrides) if config else settings_room.embedded(data, overrides)
-    except SettingsError as error:
-        raise _Wrong(str(error)) from None
+    settings = chosen(config, data, overrides)
     if config is None:
         # Of a volume that a file names this is not done: a share that is not mounted would silently be a local disk.
         for volume in settings.volumes.values():
@@ -57,19 +33,19 @@ def serve(config: Path | None, listen: str | None, data: Path | None, workers: i
     run(settings)
 
 
-@main.group()
+@click.group()
 def config() -> None:
     """Look at settings."""
 
 
 @config.command()
-@click.argument("file", type=_FILE)
+@click.argument("file", type=FILE)
 def check(file: Path) -> None:
     """Say whether `serve --config FILE` would start here, the environment included."""
     try:
         settings_room.load(file, {})
     except SettingsError as error:
-        raise _Wrong(str(error)) from None
+        raise SettingsWrong(str(error)) from None
     click.echo(f"{file}: ok")
 
 

@@ -1,0 +1,55 @@
+"""Text for people: columns that line up, sentences that wrap, within 80 columns.
+
+Rules: colour is for a terminal only (click takes it out of anything else) and never the only sign.
+"""
+
+from collections.abc import Iterable, Sequence
+from textwrap import wrap
+
+import click
+
+WIDTH = 80
+
+COLOURS = {
+    "good": "green",
+    "kept": "green",
+    "note": "cyan",
+    "fenced": "yellow",
+    "kept by the fence": "yellow",
+    "mend": "yellow",
+    "bad": "red",
+    "not kept": "red",
+    "decide": "red",
+    "untried": "magenta",
+    "not known": "magenta",
+    "done": "green",
+}
+
+
+def aligned(rows: Iterable[Sequence[str]], indent: int = 2) -> str:
+    """All columns as wide as they must be, the last one wrapped in what is left; the first one coloured by its word."""
+    rows = [tuple(row) for row in rows]
+    if not rows:
+        return ""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    left = indent + sum(widths) + 2 * len(widths)
+    lines = []
+    for row in rows:
+        cells = [f"{cell:<{width}}" for cell, width in zip(row[:-1], widths, strict=True)]
+        cells[0] = click.style(cells[0], fg=COLOURS.get(row[0]))
+        first, *more = _wrapped(row[-1], WIDTH - left) or [""]
+        lines.append(" " * indent + "  ".join((*cells, first)))
+        lines += [" " * left + line for line in more]
+    return "\n".join(lines)
+
+
+def heading(text: str) -> str:
+    return click.style(text, bold=True)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    lines = text.splitlines()
+    # Paths and ids are not broken: they are to be copied.
+    return [
+        part for line in lines for part in wrap(line, max(width, 30), break_long_words=False, break_on_hyphens=False)
+    ]
