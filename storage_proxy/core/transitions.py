@@ -98,14 +98,15 @@ def _require_alive(manifest: Manifest) -> None:
 def admit(manifest: Manifest, offset: int, body_length: int | None, size_max: int, *, any_order: bool) -> None:
     """Refuse an append before its body is read, where that can be known."""
     _require_alive(manifest)
+    # First: TUS demands 409 for a wrong offset whatever else is wrong.
+    if not any_order and offset != manifest.prefix:
+        raise OffsetMismatch(expected=manifest.prefix, received=offset)
     reached = offset + (body_length or 0)
     if manifest.length is not None:
         if offset > manifest.length or reached > manifest.length:
             raise LengthExceeded(length=manifest.length, reached=max(offset, reached))
     elif reached > size_max:
         raise SizeExceeded(size=reached, size_max=size_max)
-    if not any_order and offset != manifest.prefix:
-        raise OffsetMismatch(expected=manifest.prefix, received=offset)
 
 
 def declare_length(manifest: Manifest, length: int, size_max: int, stamp: Stamp) -> Manifest:
