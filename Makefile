@@ -22,7 +22,7 @@ NODE_STAMP := $(if $(wildcard $(NODE_HOME)/package.json),$(if $(shell command -v
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format clean
+.PHONY: help run test check soak lab format clean
 
 help:  ## show this
 	@echo "make <target>, where target is one of:"
@@ -40,6 +40,12 @@ check: $(DEV_STAMP)  ## format, lint, strict types, floors; changes nothing
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+soak: $(DEV_STAMP)  ## clients, kills and frozen replicas for SECONDS=60 (and more: 3600)
+	STORAGE_PROXY_SOAK_SECONDS=$(or $(SECONDS),60) $(BIN)/pytest -s tests/end_to_end/test_soak.py
+
+lab: $(DEV_STAMP)  ## proofs on a real NFS share with several kernels (root, Debian); ARGS="..." goes to pytest
+	@$(BIN)/python -m tests.lab $(ARGS)
 
 format: $(DEV_STAMP)  ## put the code in its form, mend what lint can mend
 	$(BIN)/ruff check --fix-only .

@@ -282,10 +282,8 @@ class PublishFailed(Refused):
 
 @dataclass(eq=False)
 class UploadBusy(Contended):
-    waited_seconds: float
-
     def __str__(self) -> str:
-        return f"The upload is being changed elsewhere; waited {self.waited_seconds:.0f} s. Come again."
+        return "The upload is being changed by several at once, and others were first each time. Come again."
 
 
 @dataclass(eq=False)

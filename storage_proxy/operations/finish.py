@@ -8,7 +8,6 @@ waste work and harm nothing (`store/assembly.py`).
 import asyncio
 from functools import partial
 
-from storage_proxy.core.errors import NotYetPublished
 from storage_proxy.core.events import AssemblyAdvanced, PublishRefused, UploadPublished
 from storage_proxy.core.manifest import Manifest, Phase, UploadId
 from storage_proxy.core.transitions import refusal
@@ -56,15 +55,17 @@ async def _assemble_and_publish(service: Service, upload: UploadId) -> Manifest:
     volume = service.volume(upload)
     claim = await _claim(service, volume, upload)
     if claim is None:
-        # Another replica is at it: wait for its work as long as a closer would.
+        # Another replica is at it.
         return await _watch(service, upload)
     try:
-        manifest = await _fold(service, volume, upload)
-        if manifest.phase in UNFINISHED:
-            manifest = await _publish(service, volume, manifest)
-        return manifest
+        return await _fold_and_publish(service, volume, upload)
     finally:
         volume.workers.abandon(claim.release)
+
+
+async def _fold_and_publish(service: Service, volume: Volume, upload: UploadId) -> Manifest:
+    manifest = await _fold(service, volume, upload)
+    return await _publish(service, volume, manifest) if manifest.phase in UNFINISHED else manifest
 
 
 async def _claim(service: Service, volume: Volume, upload: UploadId) -> HeldLock | None:
@@ -91,16 +92,21 @@ async def _publish(service: Service, volume: Volume, manifest: Manifest) -> Mani
 
 
 async def _watch(service: Service, upload: UploadId) -> Manifest:
-    """Look, with growing pauses, until the other replica is through, or its claim has become free."""
+    """Look, with growing pauses, until the other replica is through, or its claim is free, or nothing moves any more.
+
+    Then its holder stands still, or died in a way that its share has not noticed (NFS 3 never does). The claim only
+    saves work, so the work is done without it.
+    """
     volume = service.volume(upload)
-    deadline = service.clock.monotonic() + service.limits.closer_wait_seconds
-    pause = 0.02
+    moved_at, revision, pause = service.clock.monotonic(), 0, 0.02
     while True:
         manifest = await service.read(upload)
         if manifest.phase not in UNFINISHED:
             return manifest
-        if service.clock.monotonic() >= deadline:
-            raise NotYetPublished(assembled=manifest.assembled, length=manifest.length or 0)
+        if manifest.revision != revision:
+            moved_at, revision = service.clock.monotonic(), manifest.revision
+        elif service.clock.monotonic() - moved_at >= service.limits.claim_wait_seconds:
+            return await _fold_and_publish(service, volume, upload)
         if (claim := await _claim(service, volume, upload)) is not None:
             volume.workers.abandon(claim.release)
             return await _assemble_and_publish(service, upload)

@@ -7,7 +7,7 @@ every append, completion, retry and other janitor (`store/sweeping.py`). A volum
 import asyncio
 from functools import partial
 
-from storage_proxy.core.errors import Corrupt, StorageProxyError
+from storage_proxy.core.errors import Corrupt
 from storage_proxy.core.events import CarryOnFailed, LeftoversSwept, UploadExpired, UploadReaped
 from storage_proxy.core.manifest import UploadId
 from storage_proxy.operations.finish import UNFINISHED, carry_on
@@ -42,8 +42,8 @@ async def _rounds(service: Service, volume: Volume, seconds: float) -> None:
     while not service.draining.is_set():
         try:
             await reap(service, volume)
-        except StorageProxyError as error:
-            service.tell(CarryOnFailed(UploadId(volume.name, "0" * 32), error=str(error)))
+        except Exception as error:  # whatever it was, the next round is needed
+            service.tell(CarryOnFailed(UploadId(volume.name, "0" * 32), error=f"{type(error).__name__}: {error}"))
         try:
             await asyncio.wait_for(service.draining.wait(), seconds)
         except TimeoutError:

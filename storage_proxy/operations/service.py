@@ -35,6 +35,8 @@ class Limits:
     checkpoint_seconds: float = 5.0
     closer_wait_seconds: float = 20.0
     lock_wait_seconds: float = 10.0
+    claim_wait_seconds: float = 60.0
+    """how long an assembly that another replica has claimed may stand still before it is done without the claim"""
     share_stall_seconds: float = 30.0
     fold_lag_bytes: int = 64 << 20
     """so many promised bytes may wait outside the assembly file; what is left at the close is no more"""

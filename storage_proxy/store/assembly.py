@@ -26,6 +26,7 @@ from storage_proxy.ports import (
 )
 from storage_proxy.store import layout
 from storage_proxy.store.manifests import Change, Manifests
+from storage_proxy.store.new_names import under_new_name
 
 # How much is copied between two syncs: the most that a crash makes somebody copy again.
 FOLD_BYTES_MAX = 64 << 20
@@ -75,9 +76,11 @@ class Assembly:
         return self._copy(manifest, folds)
 
     def _begin(self, key: str) -> Manifest:
-        name = layout.assembly_name(self._entropy.token())
-        try:
+        def make(name: str) -> None:
             self._filesystem.stage(layout.within(key, name)).close()
+
+        try:
+            name, _ = under_new_name(self._entropy, layout.assembly_name, make)
         except NameMissing:
             raise UploadNotFound(upload=key) from None
         change = self._manifests.change(key, partial(transitions.begin_assembly, file=name))

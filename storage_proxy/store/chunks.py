@@ -18,6 +18,7 @@ from storage_proxy.core.transitions import NeedsComparison, Stamp
 from storage_proxy.ports import Entropy, Filesystem, LinkInTheWay, NameMissing, total
 from storage_proxy.store import layout
 from storage_proxy.store.manifests import Change, Manifests
+from storage_proxy.store.new_names import under_new_name
 
 # Comparing reads two files side by side; this much of each is in memory.
 PIECE = 1 << 20
@@ -72,8 +73,11 @@ class Chunks:
         self._entropy = entropy
 
     def stage(self, key: str, offset: int) -> StagedChunk:
+        def make(name: str) -> StagedChunk:
+            return StagedChunk(self._filesystem, key, offset, name)
+
         try:
-            return StagedChunk(self._filesystem, key, offset, layout.chunk_name(offset, self._entropy.token()))
+            return under_new_name(self._entropy, partial(layout.chunk_name, offset), make)[1]
         except NameMissing:
             raise UploadNotFound(upload=key) from None
 
@@ -90,7 +94,7 @@ class Chunks:
                 if chunk.file in change.after.files:
                     staged.promised = max(staged.promised, chunk.length)
                 return change
-        raise UploadBusy(waited_seconds=0)
+        raise UploadBusy()
 
     def _commit(self, key: str, staged: StagedChunk, chunk: Chunk, stamp: Stamp) -> Change:
         transition = partial(

@@ -1,11 +1,12 @@
 """Create, read, change: the one door to `info.json`.
 
 Rules: nobody else opens that file. Every look-up in an upload's directory that must be fresh follows a refresh. A
-change holds the upload's lock, and is safe without it (`store/fence.py`). These functions block; they run in
-`Workers`.
+change waits for the upload's lock, for a limited time, and is safe without it (`store/fence.py`). These functions
+block; they run in `Workers`.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from storage_proxy.core.manifest import Manifest, UploadId
 from storage_proxy.ports import Entropy, Filesystem, LockTimeout, NameMissing, NameTaken, Region
 from storage_proxy.store import fence, info_json, layout
 from storage_proxy.store.fence import Linked, Version
+from storage_proxy.store.new_names import under_new_name
 
 V = TypeVar("V")
 
@@ -56,12 +58,15 @@ class Manifests:
         """Make a new upload durable: its directory, then its first manifest."""
         key = manifest.upload.key
         first = replace(manifest, revision=1)
-        staged = layout.staged_name(self._entropy.token())
+
+        def write(staged: str) -> None:
+            self._filesystem.create_durably(layout.within(key, staged), info_json.render(first, staged))
+
         try:
             if self._filesystem.make_directory(layout.shard(key)):
                 self._filesystem.sync_directory(layout.ROOT)
             self._filesystem.make_directory(layout.directory(key))
-            self._filesystem.create_durably(layout.within(key, staged), info_json.render(first, staged))
+            staged, _ = under_new_name(self._entropy, layout.staged_name, write)
             self._filesystem.rename(layout.within(key, staged), layout.manifest(key))
             self._filesystem.sync_directory(layout.directory(key))
             self._filesystem.sync_directory(layout.shard(key))
@@ -76,15 +81,22 @@ class Manifests:
 
     def change(self, key: str, transition: Callable[[Manifest], Manifest]) -> Change:
         """Do a transition on the newest manifest and make the result durable."""
+        with self._turn(key):
+            done = self._perform(key, fence.change(transition))
+        before, after = done.before.value, done.after.value
+        if after is not before:
+            after = replace(after, revision=done.after.revision)
+        return Change(before, after, done.lost, done.helped)
+
+    def _turn(self, key: str) -> AbstractContextManager[None]:
         try:
-            lock = self._filesystem.lock(layout.lock(key), Region.MANIFEST, self._lock_wait_seconds)
+            return self._filesystem.lock(layout.lock(key), Region.MANIFEST, self._lock_wait_seconds)
         except LockTimeout:
-            raise UploadBusy(waited_seconds=self._lock_wait_seconds) from None
+            # Its holder stands still, or died in a way that its share has not noticed (NFS 3 never does). The lock
+            # makes conflicts rare, the fence makes them harmless: going on is safe, waiting for ever is not an option.
+            return nullcontext()
         except NameMissing:
             raise UploadNotFound(upload=str(self._id(key))) from None
-        with lock:
-            done = self._perform(key, fence.change(transition))
-        return Change(done.before.value, done.after.value, done.lost, done.helped)
 
     def _id(self, key: str) -> UploadId:
         return UploadId(self._volume, key)
@@ -109,7 +121,7 @@ class Manifests:
                 performer.tidy()
                 raise
         performer.tidy()
-        raise UploadBusy(waited_seconds=0)
+        raise UploadBusy()
 
 
 def _parse(text: bytes, upload: UploadId) -> Version[Manifest]:
@@ -176,11 +188,14 @@ class _Performer:
         return info_json.staged_of(text, self._upload)
 
     def _stage(self, version: Version[Manifest]) -> str:
-        staged = layout.staged_name(self._entropy.token())
         manifest = replace(version.value, revision=version.revision)
-        self._staged = staged
-        self._filesystem.create_durably(layout.within(self._upload.key, staged), info_json.render(manifest, staged))
-        return staged
+
+        def write(staged: str) -> None:
+            self._staged = staged
+            text = info_json.render(manifest, staged)
+            self._filesystem.create_durably(layout.within(self._upload.key, staged), text)
+
+        return under_new_name(self._entropy, layout.staged_name, write)[0]
 
     def _link(self, staged: str, revision: int) -> Linked:
         key = self._upload.key

@@ -12,18 +12,29 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-
-from tests.end_to_end.replicas import Replica
+from typing import Protocol
+from urllib.parse import urlsplit
 
 HEAD_BYTES_MAX = 64 * 1024
 PIECE_BYTES = 64 * 1024
 HEAD_SECONDS = 20.0
 LINGER_SECONDS = 2.0
+# A machine that is frozen or cut off does not even refuse.
+CONNECT_SECONDS = 1.0
 
 NOBODY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 # What a request may not bring along: it is ours to say.
 OURS = (b"connection", b"keep-alive", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
+
+
+class Replica(Protocol):
+    """What stands behind it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def url(self) -> str: ...
 
 
 @dataclass(eq=False)
@@ -126,9 +137,11 @@ class Balancer:
         for _ in self._replicas:
             replica = self._replicas[self._turn % len(self._replicas)]
             self._turn += 1
+            address = urlsplit(replica.url)
             try:
-                return replica, *await asyncio.open_connection("127.0.0.1", replica.port)
-            except OSError:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    return replica, *await asyncio.open_connection(address.hostname, address.port)
+            except (OSError, TimeoutError):
                 self.passed_over += 1
         return None
 

@@ -1,0 +1,32 @@
+"""Carrying an upload on while another replica holds the right to."""
+
+import asyncio
+
+from storage_proxy.core.manifest import Order, Phase, Policy
+from storage_proxy.core.target import Target
+from storage_proxy.operations.append import Append, append
+from storage_proxy.operations.create import Wanted, create, new_upload_id
+from storage_proxy.ports import Region
+from storage_proxy.store import layout
+from storage_proxy.testing.filesystem import SimulatedShare
+from storage_proxy.testing.replicas import SMALL, VOLUME, ListedBody, Replica
+
+CONTENT = bytes(range(100))
+
+
+async def test_a_claim_that_stands_still_is_passed_by_and_the_file_published() -> None:
+    share = SimulatedShare()
+    stuck, replica = Replica(share, "stuck"), Replica(share, "one")
+    upload = new_upload_id(replica.service, VOLUME)
+    wanted = Wanted(Target(VOLUME, "file"), len(CONTENT), Order.ANY, Policy.KEEP_BOTH)
+    await create(replica.service, upload, wanted)
+    assert stuck.filesystem.lock(layout.lock(upload.key), Region.ASSEMBLY, 0)
+    await append(replica.service, upload, Append(50, 50), ListedBody([CONTENT[50:]]))
+    closing = asyncio.ensure_future(append(replica.service, upload, Append(0, 50), ListedBody([CONTENT[:50]])))
+    while share.target_bytes("file") is None:
+        # Every look of the waiting replica finds more time gone, and nothing moved.
+        await asyncio.sleep(0.01)
+        replica.clock.advance(SMALL.claim_wait_seconds / 4)
+    await asyncio.wait([closing])
+    assert (await replica.service.read(upload)).phase is Phase.PUBLISHED
+    assert share.target_bytes("file") == CONTENT
