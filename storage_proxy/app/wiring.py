@@ -23,7 +23,7 @@ from storage_proxy.core.errors import ShareFault, ShareFull, ShareStalled
 from storage_proxy.core.target import STAGING
 from storage_proxy.operations.reap import reap_for_ever
 from storage_proxy.operations.service import Limits, Service, Volume, open_volume
-from storage_proxy.ports import Filesystem, LinkInTheWay, NameMissing
+from storage_proxy.ports import LinkInTheWay, NameMissing
 from storage_proxy.server.access import AccessKeys
 from storage_proxy.server.addresses import Addresses
 from storage_proxy.server.cors import CorsRules
@@ -179,7 +179,7 @@ async def _managing(settings: Settings, service: Service, app: web.Application) 
 async def _prepare(settings: Settings, volume: Volume) -> None:
     path = settings.volumes[volume.name].path
     try:
-        await volume.workers.run(partial(_make_staging, volume.filesystem), START_SECONDS)
+        await volume.workers.run(volume.manifests.prepare, START_SECONDS)
         faults = await volume.workers.run(partial(start_up_faults, path), START_SECONDS)
     except ShareStalled as error:
         # The others are served; this one by itself as soon as it answers. /health/ready tells.
@@ -201,15 +201,6 @@ async def _prepare(settings: Settings, volume: Volume) -> None:
         )
     for fault in faults:
         structlog.get_logger().warning("fault_accepted", volume=volume.name, detail=fault)
-
-
-def _make_staging(filesystem: Filesystem) -> None:
-    made = filesystem.make_directory(STAGING)
-    # By the look-up that follows no links: a planted one would lead all uploads out of the volume.
-    if not filesystem.inspect_target(STAGING).is_directory:
-        raise LinkInTheWay(STAGING)
-    if made:
-        filesystem.sync_directory(".")
 
 
 def _tell_of_a_dead_janitor(janitor: "asyncio.Task[None]") -> None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from storage_proxy.core.errors import ShareFault, UploadBusy, UploadNotFound
 from storage_proxy.core.manifest import Manifest, UploadId
-from storage_proxy.ports import Entropy, Filesystem, LockTimeout, NameMissing, NameTaken, Region
+from storage_proxy.ports import Entropy, Filesystem, LinkInTheWay, LockTimeout, NameMissing, NameTaken, Region
 from storage_proxy.store import fence, info_json, layout
 from storage_proxy.store.fence import Linked, Version
 from storage_proxy.store.new_names import under_new_name
@@ -50,8 +50,12 @@ class Manifests:
         self._lock_wait_seconds = lock_wait_seconds
 
     def prepare(self) -> None:
-        """Make the service's own directory of a volume that is new to it."""
-        if self._filesystem.make_directory(layout.ROOT):
+        """Make the service's own directory of a volume that is new to it. LinkInTheWay: it is not a directory."""
+        made = self._filesystem.make_directory(layout.ROOT)
+        # By the look-up that follows no links: a planted one would lead all uploads out of the volume.
+        if not self._filesystem.inspect_target(layout.ROOT).is_directory:
+            raise LinkInTheWay(layout.ROOT)
+        if made:
             self._filesystem.sync_directory(layout.VOLUME_ROOT)
 
     def create(self, manifest: Manifest) -> Manifest:
