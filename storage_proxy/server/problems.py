@@ -1,6 +1,6 @@
 """The one table: which status each error gets, and the problem+json (RFC 9457) that says it.
 
-Rules: every leaf of `core/errors.py` has exactly one row; nobody else in the house knows a status of an error. What
+Rules: every leaf of `core/errors` has exactly one row; nobody else in the house knows a status of an error. What
 decides a status is what real clients do with it: 5xx, 409 and 423 are tried again, every other 4xx is final. So what
 nobody is to blame for is never a 4xx but these two, and what trying again cannot mend never a 5xx.
 

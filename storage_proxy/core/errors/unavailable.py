@@ -1,0 +1,39 @@
+"""Unavailable: the operator should look."""
+
+from dataclasses import dataclass
+
+from storage_proxy.core.errors.families import Unavailable
+
+
+@dataclass(eq=False)
+class ShareFull(Unavailable):
+    operation: str
+    quota: bool
+
+    def __str__(self) -> str:
+        what = "The quota is used up" if self.quota else "The share is full"
+        return f"{what} ({self.operation}); what was acknowledged is safe. Make room, then go on."
+
+
+@dataclass(eq=False)
+class ShareFault(Unavailable):
+    operation: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"The share did not do its work ({self.operation}: {self.reason}); what was acknowledged is safe."
+
+
+@dataclass(eq=False)
+class ShareStalled(Unavailable):
+    volume: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"The volume {self.volume} has not answered for {self.seconds:.0f} s; come again."
+
+
+@dataclass(eq=False)
+class Draining(Unavailable):
+    def __str__(self) -> str:
+        return "This replica is shutting down; what had arrived is stored. Come again and another one goes on."
