@@ -1,6 +1,7 @@
 """Settings: where they come from, what they refuse, and that no secret is ever in a text made from them."""
 
 import os
+import secrets
 from pathlib import Path
 
 import pytest
@@ -95,8 +96,19 @@ def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("file", SAMPLES, ids=lambda file: str(file.name))
-def test_each_sample_file_loads(file: Path) -> None:
-    assert load(file, {}).volumes
+def test_each_sample_file_loads_once_its_secrets_are_ones_own(file: Path, tmp_path: Path) -> None:
+    own = tmp_path / file.name
+    own.write_text(file.read_text().replace("replace-me", secrets.token_hex(8)))
+    assert load(own, {}).volumes
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in SAMPLES if "replace-me" in file.read_text()], ids=lambda file: file.name
+)
+def test_nobody_serves_with_a_secret_that_everybody_can_read_in_a_sample(file: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(file, {})
+    assert str(caught.value).count("make your own") == file.read_text().count("replace-me")
 
 
 def test_there_is_a_sample_for_each_way_to_run() -> None:
@@ -318,6 +330,7 @@ TOGETHER = [
         "tokens.secret",
         "at least 16",
     ),
+    ({"access.keys": ["replace-me"]}, "access.keys[0]", "make your own"),
     ({"volumes.other.path": "/srv"}, "volumes.other.path", "the same path"),
     ({"checkpoints.bytes": "2GiB"}, "checkpoints.bytes", "undurable_bytes_max"),
     ({"cors.credentials": True}, "cors.credentials", "name the origins"),

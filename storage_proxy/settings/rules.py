@@ -7,6 +7,7 @@ never repeats a secret. All rules are asked, so that a person mends a file in on
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from pydantic import SecretStr
 from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:  # the sections call the rules
@@ -16,6 +17,9 @@ TOGETHER = "together"
 """The type of the one error that carries all the rules' complaints, as `problems`."""
 
 SECRET_LENGTH_MIN = 16
+
+SAMPLE = "replace-me"
+"""How the secrets of the sample files begin."""
 
 _MAKE_ONE = 'python3 -c "import secrets; print(secrets.token_urlsafe(32))" prints a good one'
 
@@ -71,18 +75,24 @@ def _manager_complete(settings: "Settings") -> Complaints:
         yield "manager.listen", f"found {manager.listen}, as in server.listen; the manager API has a port of its own"
 
 
-def _secrets_long_enough(settings: "Settings") -> Complaints:
-    """On loopback anything will do; elsewhere short secrets can be found by trying."""
-    server, manager = settings.server.listen, settings.manager.listen
-    tokens, reached = settings.tokens.secret, not server.is_loopback
-    secrets = [(f"access.keys[{index}]", key, reached) for index, key in enumerate(settings.access.keys)]
-    if tokens is not None:
-        secrets.append(("tokens.secret", tokens, reached))
-    if manager is not None and settings.manager.secret is not None:
-        secrets.append(("manager.secret", settings.manager.secret, not manager.is_loopback))
-    for key, secret, exposed in secrets:
-        if exposed and len(secret) < SECRET_LENGTH_MIN:
+def _secrets_are_secret(settings: "Settings") -> Complaints:
+    for key, secret, exposed in _secrets(settings):
+        if secret.get_secret_value().startswith(SAMPLE):
+            yield key, f"is the one of the sample files, which everybody can read; make your own ({_MAKE_ONE})"
+        elif exposed and len(secret) < SECRET_LENGTH_MIN:
+            # On loopback anything will do; elsewhere short ones can be found by trying.
             yield key, f"expected at least {SECRET_LENGTH_MIN} characters, because other machines can try ({_MAKE_ONE})"
+
+
+def _secrets(settings: "Settings") -> Iterator[tuple[str, SecretStr, bool]]:
+    """Each with its key, and whether other machines can try it."""
+    server, manager = settings.server.listen, settings.manager.listen
+    for index, secret in enumerate(settings.access.keys):
+        yield f"access.keys[{index}]", secret, not server.is_loopback
+    if settings.tokens.secret is not None:
+        yield "tokens.secret", settings.tokens.secret, not server.is_loopback
+    if manager is not None and settings.manager.secret is not None:
+        yield "manager.secret", settings.manager.secret, not manager.is_loopback
 
 
 def _checkpoints_fit(settings: "Settings") -> Complaints:
@@ -101,7 +111,7 @@ _RULES: tuple[Callable[["Settings"], Complaints], ...] = (
     _files_volume_exists,
     _not_open_by_accident,
     _manager_complete,
-    _secrets_long_enough,
+    _secrets_are_secret,
     _checkpoints_fit,
     _cors_possible,
 )

@@ -74,6 +74,13 @@ class Balancer:
         """A replica that has the head of a PATCH or POST and has not answered yet; the latest one, of several."""
         return self._bodies[-1].replica if self._bodies else None
 
+    def add(self, replica: Replica) -> None:
+        self._replicas.append(replica)
+
+    def remove(self, replica: Replica) -> None:
+        """It gets no new request; what it is at goes on."""
+        self._replicas.remove(replica)
+
     def hold_after(self, count: int) -> None:
         """Let so many more bytes of bodies pass, then none until `go_on`: what a test does meanwhile may take long."""
         self._hold_at = self._passed + count
@@ -134,7 +141,7 @@ class Balancer:
             self._bodies.remove(body)
 
     async def _next(self) -> tuple[Replica, asyncio.StreamReader, asyncio.StreamWriter] | None:
-        for _ in self._replicas:
+        for _ in range(len(self._replicas)):
             replica = self._replicas[self._turn % len(self._replicas)]
             self._turn += 1
             address = urlsplit(replica.url)

@@ -61,10 +61,11 @@ class Acknowledged:
 
 
 class Client:
-    def __init__(self) -> None:
+    def __init__(self, **always: str) -> None:
+        """`always`: headers of every request."""
         # One connection a request, so that none is lost by being kept while its replica is killed.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(force_close=True), timeout=aiohttp.ClientTimeout(60)
+            connector=aiohttp.TCPConnector(force_close=True), timeout=aiohttp.ClientTimeout(60), headers=always
         )
         self.acknowledged = Acknowledged()
 
