@@ -11,6 +11,7 @@ from storage_proxy.core import errors
 from storage_proxy.core.manifest import Manifest, Order, Phase, Policy, UploadId
 from storage_proxy.core.target import Target
 from storage_proxy.server.problems import PROBLEMS
+from storage_proxy.settings import reference
 from storage_proxy.store import info_json, layout
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +41,11 @@ def test_the_page_of_the_disk_format_describes_each_field() -> None:
     named = {name for cell in described for name in re.findall(r"`(\w+)`", cell)}
     more = re.findall(r"^\| `created_at`, `changed_at`", (DOCS / "disk-format.md").read_text(), re.MULTILINE)
     assert set(fields) <= named | ({"created_at", "changed_at"} if more else set())
+
+
+def test_the_page_of_the_configuration_is_the_one_that_the_settings_make() -> None:
+    made = reference.render()
+    assert (DOCS / "configuration.md").read_text() == made, "storage-proxy config reference > docs/configuration.md"
 
 
 def test_every_test_that_the_promises_name_is_there() -> None:

@@ -53,7 +53,9 @@ def texts() -> Iterator[Path]:
         for path in sorted(root.rglob("*")):
             if path.is_file() and path.suffix in TEXT and not NOT_OURS & set(path.parts):
                 yield path
-    yield from (path for path in sorted(ROOT.iterdir()) if path.is_file() and path.suffix in TEXT)
+    # In a second work tree of one repository, `.git` is a file.
+    mine = (path for path in sorted(ROOT.iterdir()) if path.is_file() and path.name != ".git")
+    yield from (path for path in mine if path.suffix in TEXT)
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

@@ -1,6 +1,7 @@
 """Settings: where they come from, what they refuse, and that no secret is ever in a text made from them."""
 
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from storage_proxy.core.manifest import Order, Policy
 from storage_proxy.core.target import Layout
-from storage_proxy.settings import Address, Settings, SettingsError, embedded, load
+from storage_proxy.settings import Address, Settings, SettingsError, embedded, load, reference
 from storage_proxy.settings.sections import Volume
 
 SAMPLES = sorted((Path(__file__).parents[1] / "config").glob("*.toml"))
@@ -407,3 +408,35 @@ def test_no_error_holds_a_secret_not_even_a_misplaced_one(tmp_path: Path, text: 
     assert SECRET[:8] not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
+
+
+# ---- the page for people --------------------------------------------------------------------------------------------
+
+
+def test_each_default_of_the_reference_can_be_copied_into_a_file(tmp_path: Path) -> None:
+    lines, table = ['[volumes.main]\npath = "/srv"'], ""
+    for line in reference.render().splitlines():
+        if line.startswith("## "):
+            table = line[4:-1] if line.endswith("]") and "<" not in line else ""
+            lines += [f"[{table}]"] if table else []
+        elif table and (row := re.match(r"\| `(\w+)` \| .*? \| `(.*?)` \|", line)) is not None:
+            # Sizes and times are texts in TOML.
+            value = f'"{row[2]}"' if re.fullmatch(r"\d+[A-Za-z]+", row[2]) else row[2]
+            lines.append(f"{row[1]} = {value}")
+    copied = tmp_path / "copied.toml"
+    copied.write_text("\n".join(lines))
+    assert load(copied, {}) == load(None, {"volumes.main.path": "/srv"})
+    assert len(lines) > 40
+
+
+def test_the_reference_says_what_may_stand_there() -> None:
+    page = reference.render()
+    for row in (
+        "| `listen` | host:port | none |",
+        "| `keys` | a list of secrets | `[]` |",
+        "| `trusted_proxies` | a list of networks | `[]` |",
+        "| `path` | a path | must be said |",
+        "| `bytes` | a size: `64MiB`, `100GB` | `64MiB` |",
+        "| `threads` | a number, 1 or more, 1024 at most | `16` |",
+    ):
+        assert row in page

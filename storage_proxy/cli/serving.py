@@ -8,6 +8,7 @@ import click
 from storage_proxy import settings as settings_room
 from storage_proxy.cli.choosing import DIRECTORY, FILE, SettingsWrong, chosen
 from storage_proxy.settings import Settings, SettingsError
+from storage_proxy.settings.reference import render
 
 
 @click.command()
@@ -47,6 +48,12 @@ def check(file: Path) -> None:
     except SettingsError as error:
         raise SettingsWrong(str(error)) from None
     click.echo(f"{file}: ok")
+
+
+@config.command()
+def reference() -> None:
+    """Print every key with its default and what it does, as Markdown."""
+    click.echo(render(), nl=False)
 
 
 def _tour(settings: Settings) -> str:

@@ -37,7 +37,7 @@ _DURATION_TEXT = re.compile(r"(\d+(?:\.\d+)?) ?([smhd]?)")
 _UNITS = {"": 1.0, "s": 1.0, "m": MINUTE, "h": HOUR, "d": DAY}
 
 
-def _size(value: object) -> int:
+def read_size(value: object) -> int:
     if isinstance(value, int | str) and not isinstance(value, bool):
         text = str(value).strip()
         if _SIZE_TEXT.fullmatch(text):
@@ -48,7 +48,7 @@ def _size(value: object) -> int:
     raise ValueError("expected a number of bytes, or a size such as 64MiB, 100GB or 10TiB")
 
 
-def _duration(value: object) -> float:
+def read_duration(value: object) -> float:
     said = isinstance(value, int | float | str) and not isinstance(value, bool)
     if said and (found := _DURATION_TEXT.fullmatch(str(value).strip())):
         return float(found[1]) * _UNITS[found[2]]
@@ -56,10 +56,13 @@ def _duration(value: object) -> float:
 
 
 Size = Annotated[
-    int, BeforeValidator(_size), Field(gt=0), WithJsonSchema({"type": "string", "examples": ["64MiB", "100GB"]})
+    int, BeforeValidator(read_size), Field(gt=0), WithJsonSchema({"type": "string", "examples": ["64MiB", "100GB"]})
 ]
 Duration = Annotated[
-    float, BeforeValidator(_duration), Field(gt=0), WithJsonSchema({"type": "string", "examples": ["90s", "5m", "7d"]})
+    float,
+    BeforeValidator(read_duration),
+    Field(gt=0),
+    WithJsonSchema({"type": "string", "examples": ["90s", "5m", "7d"]}),
 ]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
