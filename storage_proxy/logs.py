@@ -16,7 +16,17 @@ import structlog
 from gunicorn.glogging import Logger as GunicornLogger
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from storage_proxy.core.events import AssemblyAdvanced, CarryOnFailed, ChunkCommitted, Event, PublishRefused
+from storage_proxy.core.events import (
+    AssemblyAdvanced,
+    CarryOnFailed,
+    ChunkCommitted,
+    Event,
+    NoticeDelayed,
+    NoticeDelivered,
+    NoticeDropped,
+    NoticesWaiting,
+    PublishRefused,
+)
 
 REQUEST_ID: Final = "request_id"
 UPLOAD: Final = "upload"
@@ -71,6 +81,10 @@ _LEVELS: Mapping[type[Event], int] = {
     AssemblyAdvanced: logging.DEBUG,
     CarryOnFailed: logging.WARNING,
     PublishRefused: logging.WARNING,
+    NoticesWaiting: logging.DEBUG,
+    NoticeDelivered: logging.DEBUG,
+    NoticeDelayed: logging.WARNING,
+    NoticeDropped: logging.ERROR,
 }
 """All others are worth a line in production."""
 

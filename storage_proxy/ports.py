@@ -8,13 +8,14 @@ people, may hold planted links, and is resolved without following any.
 File system calls block, so they are plain functions and are only ever run through `Workers`.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Protocol, TypeVar
 
 from storage_proxy.core.events import Event
+from storage_proxy.core.manifest import Manifest, Notice
 
 T = TypeVar("T")
 
@@ -64,6 +65,7 @@ class Region(IntEnum):
 
     MANIFEST = 0
     ASSEMBLY = 1
+    NOTICES = 2
 
 
 class StagedFile(Protocol):
@@ -282,6 +284,52 @@ class Entropy(Protocol):
 class Listener(Protocol):
     def hear(self, event: Event) -> None:
         """Must be quick and must not raise; the event has already happened."""
+        ...
+
+
+class Asked(StrEnum):
+    """What others may refuse before it is done, by the names that tusd's users know."""
+
+    CREATION = "pre-create"
+    PUBLISHING = "pre-finish"
+    TERMINATION = "pre-terminate"
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who sent the request that a question is about, as far as others are to know."""
+
+    method: str
+    uri: str
+    remote: str
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    refusal: str | None = None
+    """why not, for the client to read; None: it may be done"""
+    path: str | None = None
+    """where the file is to appear instead; only of a creation"""
+
+
+class Hooks(Protocol):
+    """Those who want to be asked before something is done, and told afterwards.
+
+    1. `tell` returns when all of them have taken the notice; until then it is told again, so they may get it twice.
+    2. A question that gets no answer is no permission.
+    """
+
+    def wants(self, question: Asked) -> bool:
+        """Whether anybody is to be asked."""
+        ...
+
+    async def ask(self, question: Asked, manifest: Manifest, asker: Asker | None) -> Verdict:
+        """HookFailed: no answer was to be had."""
+        ...
+
+    async def tell(self, manifest: Manifest, notice: Notice) -> None:
+        """HookFailed: not taken; come again."""
         ...
 
 

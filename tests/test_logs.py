@@ -244,6 +244,10 @@ EVENTS: list[tuple[events.Event, str]] = [
     (events.UploadReaped(UPLOAD), "info"),
     (events.LeftoversSwept(UPLOAD, ("a", "b")), "info"),
     (events.CarryOnFailed(UPLOAD, "gone"), "warning"),
+    (events.NoticesWaiting(UPLOAD), "debug"),
+    (events.NoticeDelivered(UPLOAD, 1, "post-create"), "debug"),
+    (events.NoticeDelayed(UPLOAD, 1, "post-create", "answered 502"), "warning"),
+    (events.NoticeDropped(UPLOAD, 1, "post-create", "answered 502"), "error"),
 ]
 
 

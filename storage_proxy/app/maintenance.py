@@ -7,6 +7,7 @@ settings say: the file that a person names here need not be the one that the rep
 from storage_proxy.adapters.posix import PosixFilesystem
 from storage_proxy.adapters.system import SystemClock, SystemEntropy
 from storage_proxy.adapters.threads import ThreadWorkers
+from storage_proxy.app.hooking import Hooking
 from storage_proxy.app.wiring import ages_of, limits_of
 from storage_proxy.core.events import Event
 from storage_proxy.operations.repair import nothing_ends
@@ -22,14 +23,16 @@ class _Silence:
 
 
 def open_service(settings: Settings) -> Service:
-    ages = ages_of(settings)
-    volumes = {name: _volume(settings, name) for name in settings.volumes}
-    return Service(volumes, SystemClock(), SystemEntropy(), _Silence(), limits_of(settings), ages)
+    ages, hooking = ages_of(settings), Hooking(settings)
+    volumes = {name: _volume(settings, name, hooking) for name in settings.volumes}
+    limits = limits_of(settings)
+    return Service(volumes, SystemClock(), SystemEntropy(), _Silence(), limits, ages, hooking.receivers)
 
 
-def _volume(settings: Settings, name: str) -> Volume:
+def _volume(settings: Settings, name: str, hooking: Hooking) -> Volume:
     volume = settings.volumes[name]
     workers = ThreadWorkers(name, threads=4)
     filesystem = PosixFilesystem(volume.path, executor=workers.executor)
     ages = nothing_ends(ages_of(settings))
-    return open_volume(name, volume.layout, filesystem, workers, SystemEntropy(), limits_of(settings), ages)
+    limits = limits_of(settings)
+    return open_volume(name, volume.layout, filesystem, workers, SystemEntropy(), limits, ages, hooking.rules)

@@ -19,8 +19,10 @@ from storage_proxy.adapters.doctor.start_up import start_up_faults
 from storage_proxy.adapters.posix import PosixFilesystem
 from storage_proxy.adapters.system import SystemClock, SystemEntropy
 from storage_proxy.adapters.threads import ThreadWorkers
+from storage_proxy.app.hooking import Hooking
 from storage_proxy.core.errors import ShareFault, ShareFull, ShareStalled
 from storage_proxy.core.target import STAGING
+from storage_proxy.hooks.plugins import PluginMissing
 from storage_proxy.operations.reap import reap_for_ever
 from storage_proxy.operations.service import Limits, Service, Volume, open_volume
 from storage_proxy.ports import LinkInTheWay, NameMissing
@@ -53,13 +55,17 @@ class CannotStart(Exception):
 
 def build(settings: Settings) -> web.Application:
     """One replica's public application; with a manager's listener beside it, where the settings have one."""
-    volumes = {name: _volume(settings, name) for name in settings.volumes}
-    service = _service(settings, volumes)
+    try:
+        hooking = Hooking(settings)
+    except PluginMissing as error:
+        raise CannotStart(f"hooks.plugins: {error}") from None
+    volumes = {name: _volume(settings, name, hooking) for name in settings.volumes}
+    service = _service(settings, volumes, hooking)
     app = web.Application(middlewares=[outermost(service, replica())], handler_args=CONNECTIONS)
     app[SERVICE] = service
     app.on_response_prepare.append(dress(_cors(settings)))
     app.add_routes(_routes(settings, service))
-    app.cleanup_ctx.append(partial(_working, settings, service))
+    app.cleanup_ctx.append(partial(_working, settings, service, hooking))
     if settings.manager.listen is not None:
         app.cleanup_ctx.append(partial(_managing, settings, service))
     app.on_shutdown.append(_drain)
@@ -81,18 +87,26 @@ def build_manager(settings: Settings, service: Service) -> web.Application:
     return app
 
 
-def _volume(settings: Settings, name: str) -> Volume:
+def _volume(settings: Settings, name: str, hooking: Hooking) -> Volume:
     volume = settings.volumes[name]
     workers = ThreadWorkers(name, settings.storage.threads)
     filesystem = PosixFilesystem(volume.path, sync=settings.storage.sync, executor=workers.executor)
     return open_volume(
-        name, volume.layout, filesystem, workers, SystemEntropy(), limits_of(settings), ages_of(settings)
+        name,
+        volume.layout,
+        filesystem,
+        workers,
+        SystemEntropy(),
+        limits_of(settings),
+        ages_of(settings),
+        hooking.rules,
     )
 
 
-def _service(settings: Settings, volumes: dict[str, Volume]) -> Service:
+def _service(settings: Settings, volumes: dict[str, Volume], hooking: Hooking) -> Service:
     listener = logs.EventLog(**{logs.REPLICA: replica()})
-    return Service(volumes, SystemClock(), SystemEntropy(), listener, limits_of(settings), ages_of(settings))
+    limits, ages = limits_of(settings), ages_of(settings)
+    return Service(volumes, SystemClock(), SystemEntropy(), listener, limits, ages, hooking.receivers)
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -111,7 +125,14 @@ def limits_of(settings: Settings) -> Limits:
 
 def ages_of(settings: Settings) -> Ages:
     expiry = settings.expiry
-    return Ages(open=expiry.open, published=expiry.published, ended=expiry.ended, orphans=expiry.orphans)
+    return Ages(
+        open=expiry.open,
+        published=expiry.published,
+        ended=expiry.ended,
+        orphans=expiry.orphans,
+        # The record is what remembers a notice that waits.
+        notices=settings.hooks.give_up,
+    )
 
 
 def _cors(settings: Settings) -> CorsRules:
@@ -134,6 +155,7 @@ def _routes(settings: Settings, service: Service) -> list[web.RouteDef]:
             policy=files.conflict,
             metadata_bytes_max=settings.limits.metadata_bytes_max,
             body_idle_seconds=idle,
+            headers_shown=settings.hooks.forward_headers,
         )
         tus = TusRoutes(service, rules, keys, addresses)
         routes += [route for prefix in prefixes for route in tus.routes(prefix)]
@@ -151,14 +173,20 @@ def replica() -> str:
 # ---- from start to end ----------------------------------------------------------------------------------------------
 
 
-async def _working(settings: Settings, service: Service, app: web.Application) -> AsyncIterator[None]:
-    """The volumes are there, and the janitor goes round."""
+async def _working(settings: Settings, service: Service, hooking: Hooking, app: web.Application) -> AsyncIterator[None]:
+    """The volumes are there, the janitor goes round, and what happens is told."""
+    notifier = hooking.notifier(service)
     await asyncio.gather(*(_prepare(settings, volume) for volume in service.volumes.values()))
     janitor = asyncio.create_task(reap_for_ever(service, settings.expiry.sweep_every))
     janitor.add_done_callback(_tell_of_a_dead_janitor)
     yield
     janitor.cancel()
-    await service.settle(settings.server.drain_seconds * (1 - 2 * DRAIN_SHARE_OF_REQUESTS))
+    seconds = settings.server.drain_seconds * (1 - 2 * DRAIN_SHARE_OF_REQUESTS)
+    # Half of it for each: what the first publishes is told by the second.
+    await service.settle(seconds / 2)
+    if notifier is not None:
+        await notifier.settle(seconds / 2)
+    await hooking.close()
     for volume in service.volumes.values():
         assert isinstance(volume.workers, ThreadWorkers), "made above"
         volume.workers.close()

@@ -85,3 +85,32 @@ class CarryOnFailed(Event):
     """Background work on a closed upload stopped short; whoever meets the upload next tries again."""
 
     error: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoticesWaiting(Event):
+    """Somebody is to be told something; who met the upload says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeDelivered(Event):
+    number: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeDelayed(Event):
+    """Its receiver did not take it; it is tried again."""
+
+    number: int
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeDropped(Event):
+    """Its receiver has not taken it for so long that it is given up."""
+
+    number: int
+    kind: str
+    reason: str

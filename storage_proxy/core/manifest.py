@@ -99,6 +99,17 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that others are to be told and have not been told yet; see `core/notices.py`."""
+
+    number: int
+    kind: str
+    at: float
+    offset: int
+    """the committed prefix at that moment"""
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     upload: UploadId
     revision: int
@@ -120,6 +131,9 @@ class Manifest:
     """why the phase is `failed`"""
     condemned: tuple[str, ...] = ()
     """chunk files swept because their writers seemed dead; a writer that wakes may not commit them"""
+    notices: tuple[Notice, ...] = ()
+    notices_made: int = 0
+    """how many there ever were: the number of the latest"""
     created_at: float = 0.0
     changed_at: float = 0.0
     expires_at: float | None = None

@@ -1,15 +1,17 @@
 """Create an upload: from then on any replica can answer for it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from storage_proxy.core import transitions
-from storage_proxy.core.errors import Contended, Draining, SizeExceeded, Unavailable
+from storage_proxy.core.errors import Contended, Draining, HookFailed, SizeExceeded, TargetNotAllowed, Unavailable
 from storage_proxy.core.events import UploadCreated
 from storage_proxy.core.manifest import Manifest, Order, Phase, Policy, UploadId
 from storage_proxy.core.target import Target
 from storage_proxy.operations.finish import finish
+from storage_proxy.operations.permission import require_permission
 from storage_proxy.operations.service import Service
+from storage_proxy.ports import Asked, Asker
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,8 @@ class Wanted:
     order: Order
     policy: Policy
     metadata: str = ""
+    asker: Asker | None = None
+    """of a client's own request; a manager who opens a session has decided by himself"""
 
 
 def new_upload_id(service: Service, volume: str) -> UploadId:
@@ -50,8 +54,10 @@ async def create(service: Service, upload: UploadId, wanted: Wanted) -> Manifest
         changed_at=stamp.now,
         expires_at=None if empty else stamp.expires_at,
     )
+    if wanted.asker is not None:
+        manifest = await _permitted(service, manifest, wanted.asker)
     created = await volume.run(partial(volume.manifests.create, manifest))
-    service.tell(UploadCreated(upload, length=wanted.length, target=wanted.target.path))
+    service.tell(UploadCreated(upload, length=wanted.length, target=created.target.path))
     if not empty:
         return created
     try:
@@ -59,6 +65,17 @@ async def create(service: Service, upload: UploadId, wanted: Wanted) -> Manifest
     except (Contended, Unavailable):
         # It is created and goes on by itself; a refusal would make the client create it once more.
         return created
+
+
+async def _permitted(service: Service, manifest: Manifest, asker: Asker) -> Manifest:
+    """Who is asked may let it appear elsewhere; what he names is checked like every path."""
+    verdict = await require_permission(service, Asked.CREATION, manifest, asker)
+    if verdict.path is None:
+        return manifest
+    try:
+        return replace(manifest, target=Target(manifest.upload.volume, verdict.path))
+    except TargetNotAllowed as error:
+        raise HookFailed(hook=Asked.CREATION, reason=f"named a path that cannot be used ({error.reason})") from None
 
 
 async def declare_length(service: Service, manifest: Manifest, length: int) -> Manifest:

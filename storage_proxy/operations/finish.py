@@ -8,11 +8,13 @@ waste work and harm nothing (`store/assembly.py`).
 import asyncio
 from functools import partial
 
+from storage_proxy.core.errors import HookRefused
 from storage_proxy.core.events import AssemblyAdvanced, PublishRefused, UploadPublished
 from storage_proxy.core.manifest import Manifest, Phase, UploadId
 from storage_proxy.core.transitions import refusal
+from storage_proxy.operations.permission import require_permission
 from storage_proxy.operations.service import Service, Volume
-from storage_proxy.ports import HeldLock
+from storage_proxy.ports import Asked, HeldLock
 
 # A step copies at most `FOLD_BYTES_MAX`, and by hand where the share cannot: nobody waits for it but its own task.
 FOLD_STALL_SECONDS = 600.0
@@ -83,7 +85,13 @@ async def _fold(service: Service, volume: Volume, upload: UploadId) -> Manifest:
 
 async def _publish(service: Service, volume: Volume, manifest: Manifest) -> Manifest:
     upload = manifest.upload
-    manifest = await volume.run(partial(volume.assembly.publish_announced, manifest, service.stamp()))
+    try:
+        if manifest.phase is Phase.CLOSED:
+            await require_permission(service, Asked.PUBLISHING, manifest, None)
+    except HookRefused as refused:
+        manifest = await volume.run(partial(volume.assembly.fail, manifest, str(refused), service.stamp()))
+    else:
+        manifest = await volume.run(partial(volume.assembly.publish_announced, manifest, service.stamp()))
     if manifest.phase is Phase.PUBLISHED and manifest.publication is not None:
         service.tell(UploadPublished(upload, path=manifest.publication.path, length=manifest.length or 0))
     elif manifest.phase is Phase.FAILED:

@@ -8,7 +8,7 @@ import asyncio
 from functools import partial
 
 from storage_proxy.core.errors import Corrupt
-from storage_proxy.core.events import CarryOnFailed, LeftoversSwept, UploadExpired, UploadReaped
+from storage_proxy.core.events import CarryOnFailed, LeftoversSwept, NoticesWaiting, UploadExpired, UploadReaped
 from storage_proxy.core.manifest import UploadId
 from storage_proxy.operations.finish import UNFINISHED, carry_on
 from storage_proxy.operations.service import Service, Volume
@@ -66,6 +66,8 @@ async def _tend(service: Service, volume: Volume, key: str, now: float) -> None:
         service.tell(CarryOnFailed(upload, error=str(error)))
         return
     _tell(service, upload, tended)
+    if tended.manifest is not None and tended.manifest.notices:
+        service.tell(NoticesWaiting(upload))
     if tended.manifest is not None and tended.manifest.phase in UNFINISHED:
         carry_on(service, upload)
 

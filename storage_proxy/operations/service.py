@@ -14,10 +14,11 @@ from weakref import WeakValueDictionary
 
 from storage_proxy.core.errors import AppendsExhausted, Draining, StorageProxyError, UploadNotFound
 from storage_proxy.core.events import CarryOnFailed, Event
-from storage_proxy.core.manifest import Manifest, UploadId
+from storage_proxy.core.manifest import Manifest, Notice, UploadId
+from storage_proxy.core.notices import Note, nobody
 from storage_proxy.core.target import Layout
 from storage_proxy.core.transitions import Stamp
-from storage_proxy.ports import Clock, Entropy, Filesystem, Listener, Workers
+from storage_proxy.ports import Asked, Asker, Clock, Entropy, Filesystem, Hooks, Listener, Verdict, Workers
 from storage_proxy.store.assembly import Assembly
 from storage_proxy.store.chunks import Chunks
 from storage_proxy.store.manifests import Manifests
@@ -41,6 +42,14 @@ class Limits:
     fold_lag_bytes: int = 64 << 20
     """so many promised bytes may wait outside the assembly file; what is left at the close is no more"""
     fold_lag_chunks: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeRules:
+    """What of an upload others are told, or asked; the same on all replicas."""
+
+    note: Note = nobody
+    publishing_is_asked: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,16 +76,18 @@ def open_volume(
     entropy: Entropy,
     limits: Limits,
     ages: Ages,
+    notices: NoticeRules | None = None,
 ) -> Volume:
     """The store's parts over one file system."""
-    manifests = Manifests(filesystem, name, entropy, limits.lock_wait_seconds)
+    notices = notices or NoticeRules()
+    manifests = Manifests(filesystem, name, entropy, limits.lock_wait_seconds, notices.note)
     return Volume(
         name=name,
         layout=layout,
         filesystem=filesystem,
         workers=workers,
         manifests=manifests,
-        chunks=Chunks(filesystem, manifests, entropy),
+        chunks=Chunks(filesystem, manifests, entropy, announces=not notices.publishing_is_asked),
         assembly=Assembly(filesystem, manifests, entropy),
         sweeping=Sweeping(filesystem, manifests, ages),
         # A change waits for its lock inside a thread: that is no stall.
@@ -99,6 +110,19 @@ class Budget:
         self.held += count
 
 
+class NobodyAsked:
+    """`ports.Hooks` of a service without any."""
+
+    def wants(self, question: Asked) -> bool:
+        return False
+
+    async def ask(self, question: Asked, manifest: Manifest, asker: Asker | None) -> Verdict:
+        return Verdict()
+
+    async def tell(self, manifest: Manifest, notice: Notice) -> None:
+        return
+
+
 class Service:
     def __init__(
         self,
@@ -108,8 +132,10 @@ class Service:
         listener: Listener,
         limits: Limits,
         ages: Ages,
+        hooks: Hooks | None = None,
     ) -> None:
         self.volumes = volumes
+        self.hooks: Hooks = hooks or NobodyAsked()
         self.clock = clock
         self.entropy = entropy
         self.limits = limits
@@ -117,7 +143,7 @@ class Service:
         self.draining = asyncio.Event()
         self.appends = 0
         self._ages = ages
-        self._listener = listener
+        self._listeners = [listener]
         self._turns: WeakValueDictionary[UploadId, asyncio.Lock] = WeakValueDictionary()
         self._background: dict[UploadId, asyncio.Task[Any]] = {}
 
@@ -136,7 +162,12 @@ class Service:
         return Stamp(now=now, expires_at=now + self._ages.open)
 
     def tell(self, event: Event) -> None:
-        self._listener.hear(event)
+        for listener in self._listeners:
+            listener.hear(event)
+
+    def also_tell(self, listener: Listener) -> None:
+        """From now on; for listeners that work with the service themselves."""
+        self._listeners.append(listener)
 
     # ---- work in this replica ---------------------------------------------------------------------------------------
 

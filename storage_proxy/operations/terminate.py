@@ -5,12 +5,16 @@ from functools import partial
 from storage_proxy.core import transitions
 from storage_proxy.core.events import UploadTerminated
 from storage_proxy.core.manifest import UploadId
+from storage_proxy.operations.permission import require_permission
 from storage_proxy.operations.service import Service
+from storage_proxy.ports import Asked, Asker
 
 
-async def terminate(service: Service, upload: UploadId) -> None:
+async def terminate(service: Service, upload: UploadId, asker: Asker | None = None) -> None:
     """The tombstone is durable before a byte is removed; an append that is on its way is refused by it."""
     volume = service.volume(upload)
+    if service.hooks.wants(Asked.TERMINATION):
+        await require_permission(service, Asked.TERMINATION, await service.read(upload), asker)
     async with service.turn(upload):
         change = await volume.run(
             partial(volume.manifests.change, upload.key, partial(transitions.terminate, stamp=service.stamp()))

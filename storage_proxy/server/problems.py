@@ -68,6 +68,7 @@ PROBLEMS: Mapping[type[StorageProxyError], Row] = {
     # final: the same bytes under the same name would fail again
     errors.TargetExists: Row(422, "target-exists", "The file exists already"),
     errors.PublishFailed: Row(422, "publish-failed", "The upload could not be published"),
+    errors.HookRefused: Row(403, "hook-refused", "Refused by a hook"),
     # come again
     errors.UploadBusy: Row(LOCKED, "upload-busy", "The upload is being changed", retry_after=1),
     errors.NotYetPublished: Row(LOCKED, "not-yet-published", "The file is being assembled", retry_after=2),
@@ -80,6 +81,7 @@ PROBLEMS: Mapping[type[StorageProxyError], Row] = {
     errors.ShareFull: Row(507, "share-full", "The share is full", retry_after=30),
     errors.ShareFault: Row(503, "share-fault", "The share failed", retry_after=5),
     errors.ShareStalled: Row(503, "share-stalled", "The share does not answer", retry_after=10),
+    errors.HookFailed: Row(503, "hook-failed", "A hook failed", retry_after=5),
     errors.Draining: Row(503, "draining", "Shutting down", retry_after=1),
     # what was promised
     errors.ManifestUnreadable: Row(500, "manifest-unreadable", "The upload's record cannot be read"),

@@ -32,6 +32,7 @@ from storage_proxy.operations.service import Service
 from storage_proxy.operations.terminate import terminate
 from storage_proxy.server.access import AccessKeys
 from storage_proxy.server.addresses import Addresses
+from storage_proxy.server.askers import asker_of
 from storage_proxy.server.bodies import RequestBody, continue_later, refuse_encoding
 from storage_proxy.server.downloads import send_file
 from storage_proxy.server.progress import COMMITTED_OFFSET, status_body
@@ -59,6 +60,8 @@ class FilesRules:
     policy: Policy
     metadata_bytes_max: int
     body_idle_seconds: float
+    headers_shown: tuple[str, ...] = ()
+    """to hooks"""
 
 
 class TusRoutes:
@@ -116,6 +119,7 @@ class TusRoutes:
             order=terms.order or self._rules.order,
             policy=self._rules.policy,
             metadata=terms.metadata,
+            asker=asker_of(request, self._rules.headers_shown),
         )
         manifest = await create(self._service, upload, wanted)
         if terms.body is None:
@@ -199,7 +203,7 @@ class TusRoutes:
 
     async def delete(self, request: web.Request) -> web.Response:
         tus.check_version(request.headers)
-        await terminate(self._service, _named(request))
+        await terminate(self._service, _named(request), asker_of(request, self._rules.headers_shown))
         return web.Response(status=204)
 
     async def get(self, request: web.Request) -> web.StreamResponse:

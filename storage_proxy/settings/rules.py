@@ -4,6 +4,8 @@ Rules: each rule is one function that yields (key, sentence); the sentence says 
 never repeats a secret. All rules are asked, so that a person mends a file in one go.
 """
 
+import re
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,10 @@ SECRET_LENGTH_MIN = 16
 
 SAMPLE = "replace-me"
 """How the secrets of the sample files begin."""
+
+STANDARD_SECRET = "whsec_"  # noqa: S105 # how Standard Webhooks spell a secret in base64, and no secret
+
+_WEB_ADDRESS = re.compile(r"https?://[^/\s]+")
 
 _MAKE_ONE = 'python3 -c "import secrets; print(secrets.token_urlsafe(32))" prints a good one'
 
@@ -89,10 +95,25 @@ def _secrets(settings: "Settings") -> Iterator[tuple[str, SecretStr, bool]]:
     server, manager = settings.server.listen, settings.manager.listen
     for index, secret in enumerate(settings.access.keys):
         yield f"access.keys[{index}]", secret, not server.is_loopback
+    if settings.hooks.secret is not None:
+        yield "hooks.secret", settings.hooks.secret, True
     if settings.tokens.secret is not None:
         yield "tokens.secret", settings.tokens.secret, not server.is_loopback
     if manager is not None and settings.manager.secret is not None:
         yield "manager.secret", settings.manager.secret, not manager.is_loopback
+
+
+def _webhook_complete(settings: "Settings") -> Complaints:
+    hooks = settings.hooks
+    if hooks.url is not None and not _WEB_ADDRESS.match(hooks.url):
+        yield "hooks.url", "expected an address such as https://hooks.example.org/uploads"
+    if hooks.url is not None and hooks.secret is None:
+        yield "hooks.secret", f"needed, because hooks.url is set: it signs what is sent ({_MAKE_ONE})"
+    if hooks.secret is not None and hooks.secret.get_secret_value().startswith(STANDARD_SECRET):
+        try:
+            b64decode(hooks.secret.get_secret_value().removeprefix(STANDARD_SECRET), validate=True)
+        except ValueError:
+            yield "hooks.secret", f"expected base64 behind {STANDARD_SECRET}"
 
 
 def _checkpoints_fit(settings: "Settings") -> Complaints:
@@ -112,6 +133,7 @@ _RULES: tuple[Callable[["Settings"], Complaints], ...] = (
     _not_open_by_accident,
     _manager_complete,
     _secrets_are_secret,
+    _webhook_complete,
     _checkpoints_fit,
     _cors_possible,
 )

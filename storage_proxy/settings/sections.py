@@ -35,6 +35,18 @@ from storage_proxy.settings.spellings import (
     VolumeName,
 )
 
+HookName = Literal[
+    "pre-create",
+    "pre-finish",
+    "pre-terminate",
+    "post-create",
+    "post-receive",
+    "post-finish",
+    "post-fail",
+    "post-terminate",
+    "post-expire",
+]
+
 
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
@@ -178,6 +190,33 @@ class Storage(Section):
     """Calls to one volume that one worker has under way at the same time."""
 
 
+class Hooks(Section):
+    """Who is asked before something is done, and told afterwards (docs/hooks.md)."""
+
+    url: str | None = None
+    """Where a webhook is reached, `http://` or `https://`; without it there is none."""
+    secret: Secret | None = None
+    """Signs what the webhook gets; at least 16 characters, or `whsec_` and base64 as Standard Webhooks have it. Needed
+    with `url`."""
+    events: Annotated[tuple[HookName, ...], Listed] = (
+        "post-create",
+        "post-finish",
+        "post-fail",
+        "post-terminate",
+        "post-expire",
+    )
+    """What the webhook is asked and told: these, `post-receive` (after each commit), and the questions `pre-create`,
+    `pre-finish` and `pre-terminate`: while they get no answer, what is asked about is not done."""
+    plugins: Annotated[tuple[str, ...], Listed] = ()
+    """Entry points of the group `storage_proxy.hooks` in installed packages; they get what they have methods for."""
+    timeout_seconds: Seconds = 5.0
+    """How long a hook may take to answer."""
+    give_up: Duration = 3 * DAY
+    """A notice that nobody has taken for so long is dropped, and the log says so."""
+    forward_headers: Annotated[tuple[str, ...], Listed] = ()
+    """Headers of the client's request that a question shows to its receiver, such as `X-User`."""
+
+
 class Cors(Section):
     """Which web pages may upload from a browser."""
 
@@ -224,6 +263,7 @@ class Settings(BaseSettings):
     checkpoints: Checkpoints = Checkpoints()
     expiry: Expiry = Expiry()
     storage: Storage = Storage()
+    hooks: Hooks = Hooks()
     cors: Cors = Cors()
     log: Log = Log()
 

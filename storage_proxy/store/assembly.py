@@ -147,7 +147,7 @@ class Assembly:
             if manifest.phase is not Phase.PUBLISHING:
                 return manifest
             manifest = self._publish_once(manifest, stamp)
-        return self._fail(manifest, f"{NAMES_TRIED_MAX} names like {manifest.target.path!r} are taken", stamp)
+        return self.fail(manifest, f"{NAMES_TRIED_MAX} names like {manifest.target.path!r} are taken", stamp)
 
     def _announce(self, manifest: Manifest, file: str, attempt: int) -> Manifest:
         key = manifest.upload.key
@@ -181,10 +181,10 @@ class Assembly:
         except NameMissing:
             return self._already_consumed(manifest, publication, stamp)
         except LinkInTheWay:
-            return self._fail(manifest, f"a symbolic link or a file stands in the way of {publication.path!r}", stamp)
+            return self.fail(manifest, f"a symbolic link or a file stands in the way of {publication.path!r}", stamp)
         except NameTaken:
             if manifest.policy is Policy.REPLACE:
-                return self._fail(manifest, f"{publication.path!r} is a directory", stamp)
+                return self.fail(manifest, f"{publication.path!r} is a directory", stamp)
             if not self._is_ours(publication):
                 return self._taken(manifest, publication, stamp)
         self._sync_target(publication)
@@ -214,12 +214,12 @@ class Assembly:
 
     def _taken(self, manifest: Manifest, publication: Publication, stamp: Stamp) -> Manifest:
         if manifest.policy is Policy.REFUSE:
-            return self._fail(manifest, f"a file {publication.path!r} exists already", stamp)
+            return self.fail(manifest, f"a file {publication.path!r} exists already", stamp)
         assert manifest.assembly is not None
         try:
             return self._announce(manifest, manifest.assembly.file, publication.attempt + 1)
         except TargetNotAllowed as error:
-            return self._fail(manifest, f"{error.path!r}: {error.reason}", stamp)
+            return self.fail(manifest, f"{error.path!r}: {error.reason}", stamp)
 
     def _already_consumed(self, manifest: Manifest, publication: Publication, stamp: Stamp) -> Manifest:
         """The assembly file's name is gone: the step was done, by us before a crash or by another replica."""
@@ -229,11 +229,12 @@ class Assembly:
         if self._is_ours(publication):
             self._sync_target(publication)
             return self._record(manifest.upload.key, publication, stamp)
-        return self._fail(
+        return self.fail(
             manifest,
             f"it had been put to {publication.path!r}, but another file, or none, stands there now",
             stamp,
         )
 
-    def _fail(self, manifest: Manifest, reason: str, stamp: Stamp) -> Manifest:
+    def fail(self, manifest: Manifest, reason: str, stamp: Stamp) -> Manifest:
+        """Give publishing up, and keep the bytes."""
         return self._manifests.change(manifest.upload.key, partial(transitions.fail, reason=reason, stamp=stamp)).after

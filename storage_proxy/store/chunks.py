@@ -67,8 +67,13 @@ class StagedChunk:
 
 
 class Chunks:
-    def __init__(self, filesystem: Filesystem, manifests: Manifests, entropy: Entropy) -> None:
+    def __init__(
+        self, filesystem: Filesystem, manifests: Manifests, entropy: Entropy, *, announces: bool = True
+    ) -> None:
+        """`announces`: the chunk that is a whole file is closed and announced in one commit; not where somebody must
+        be asked before anything is published."""
         self._filesystem = filesystem
+        self._announces = announces
         self._manifests = manifests
         self._entropy = entropy
 
@@ -97,14 +102,10 @@ class Chunks:
         raise UploadBusy()
 
     def _commit(self, key: str, staged: StagedChunk, chunk: Chunk, stamp: Stamp) -> Change:
-        transition = partial(
-            transitions.commit_and_announce,
-            chunk=chunk,
-            inode=staged.inode,
-            stamp=stamp,
-            promised=staged.promised,
-            agreed=staged.agreed,
+        promise = (
+            partial(transitions.commit_and_announce, inode=staged.inode) if self._announces else transitions.commit
         )
+        transition = partial(promise, chunk=chunk, stamp=stamp, promised=staged.promised, agreed=staged.agreed)
         # Once in doubt, always in doubt: this commit's certain end says nothing about the fence of an earlier one.
         doubtful, staged.doubtful = staged.doubtful, True
         try:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from storage_proxy.core.errors import ManifestTooNew, ManifestUnreadable, StorageProxyError
-from storage_proxy.core.manifest import Assembly, Chunk, Manifest, Order, Phase, Policy, Publication, UploadId
+from storage_proxy.core.manifest import Assembly, Chunk, Manifest, Notice, Order, Phase, Policy, Publication, UploadId
 from storage_proxy.core.target import Target
 from storage_proxy.store import layout
 
@@ -43,6 +43,8 @@ class _Text(BaseModel):
     publication: Publication | None
     reason: str | None
     condemned: tuple[str, ...]
+    notices: tuple[Notice, ...] = ()
+    notices_made: int = 0
     created_at: float
     changed_at: float
     expires_at: float | None
@@ -69,11 +71,14 @@ def render(manifest: Manifest, staged: str) -> bytes:
             publication=manifest.publication,
             reason=manifest.reason,
             condemned=manifest.condemned,
+            notices=manifest.notices,
+            notices_made=manifest.notices_made,
             created_at=manifest.created_at,
             changed_at=manifest.changed_at,
             expires_at=manifest.expires_at,
         )
-        .model_dump_json(by_alias=True)
+        # Left out where there is nothing to say: such a text is one that the first version wrote, and reads.
+        .model_dump_json(by_alias=True, exclude=set() if manifest.notices_made else {"notices", "notices_made"})
         .encode()
     )
 
@@ -97,6 +102,8 @@ def parse(text: bytes, upload: UploadId) -> Manifest:
             publication=read.publication,
             reason=read.reason,
             condemned=read.condemned,
+            notices=read.notices,
+            notices_made=read.notices_made,
             created_at=read.created_at,
             changed_at=read.changed_at,
             expires_at=read.expires_at,

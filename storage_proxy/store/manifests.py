@@ -13,7 +13,17 @@ from typing import Any, TypeVar
 
 from storage_proxy.core.errors import ShareFault, UploadBusy, UploadNotFound
 from storage_proxy.core.manifest import Manifest, UploadId
-from storage_proxy.ports import Entropy, Filesystem, LinkInTheWay, LockTimeout, NameMissing, NameTaken, Region
+from storage_proxy.core.notices import Note, nobody
+from storage_proxy.ports import (
+    Entropy,
+    Filesystem,
+    HeldLock,
+    LinkInTheWay,
+    LockTimeout,
+    NameMissing,
+    NameTaken,
+    Region,
+)
 from storage_proxy.store import fence, info_json, layout
 from storage_proxy.store.fence import Linked, Version
 from storage_proxy.store.new_names import under_new_name
@@ -43,8 +53,17 @@ class Change:
 
 
 class Manifests:
-    def __init__(self, filesystem: Filesystem, volume: str, entropy: Entropy, lock_wait_seconds: float) -> None:
+    def __init__(
+        self,
+        filesystem: Filesystem,
+        volume: str,
+        entropy: Entropy,
+        lock_wait_seconds: float,
+        note: Note = nobody,
+    ) -> None:
+        """`note` adds to each change what others are to be told of it."""
         self._filesystem = filesystem
+        self._note = note
         self._volume = volume
         self._entropy = entropy
         self._lock_wait_seconds = lock_wait_seconds
@@ -61,7 +80,7 @@ class Manifests:
     def create(self, manifest: Manifest) -> Manifest:
         """Make a new upload durable: its directory, then its first manifest."""
         key = manifest.upload.key
-        first = replace(manifest, revision=1)
+        first = self._note(None, replace(manifest, revision=1))
 
         def write(staged: str) -> None:
             self._filesystem.create_durably(layout.within(key, staged), info_json.render(first, staged))
@@ -85,12 +104,24 @@ class Manifests:
 
     def change(self, key: str, transition: Callable[[Manifest], Manifest]) -> Change:
         """Do a transition on the newest manifest and make the result durable."""
+
+        def noted(manifest: Manifest) -> Manifest:
+            after = transition(manifest)
+            return after if after is manifest else self._note(manifest, after)
+
         with self._turn(key):
-            done = self._perform(key, fence.change(transition))
+            done = self._perform(key, fence.change(noted))
         before, after = done.before.value, done.after.value
         if after is not before:
             after = replace(after, revision=done.after.revision)
         return Change(before, after, done.lost, done.helped)
+
+    def claim_notices(self, key: str) -> HeldLock | None:
+        """The right to deliver an upload's notices; None: somebody is at it."""
+        try:
+            return self._filesystem.lock(layout.lock(key), Region.NOTICES, 0.0)
+        except (LockTimeout, NameMissing):
+            return None
 
     def _turn(self, key: str) -> AbstractContextManager[None]:
         try:

@@ -37,6 +37,8 @@ class Ages:
     published: float
     ended: float
     orphans: float
+    notices: float = 3 * 86400.0
+    """how much longer the record of an ended upload is kept while somebody has still to be told of it"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,9 @@ class Sweeping:
         age = now - changed
         if manifest.phase in ENDED:
             kept = self._ages.published if manifest.phase is Phase.PUBLISHED else self._ages.ended
+            if manifest.notices:
+                # Who is to be told of the end has not been told; the record waits for that, too, but not for ever.
+                kept += self._ages.notices
             if age > kept:
                 return Tended(manifest, reaped=self._bury(key))
         if manifest.phase is Phase.OPEN and age > self._ages.open:

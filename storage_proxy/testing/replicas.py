@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Sequence
 
 from storage_proxy.core.target import Layout
-from storage_proxy.operations.service import Limits, Service, open_volume
+from storage_proxy.operations.service import Limits, NoticeRules, Service, open_volume
+from storage_proxy.ports import Hooks
 from storage_proxy.store.sweeping import Ages
 from storage_proxy.testing.filesystem import SimulatedFilesystem, SimulatedShare
 from storage_proxy.testing.system import CountingEntropy, HandClock, InlineWorkers, RecordingListener
@@ -52,15 +53,17 @@ class Replica:
         clock: HandClock | None = None,
         limits: Limits = SMALL,
         seed: int = 0,
+        hooks: Hooks | None = None,
+        notices: NoticeRules | None = None,
     ) -> None:
         self.name = name
         self.clock = clock or HandClock()
         self.listener = RecordingListener()
         self.filesystem = SimulatedFilesystem(share, name)
         entropy = CountingEntropy(hash_of(name) ^ seed)
-        volume = open_volume(VOLUME, Layout.PLAIN, self.filesystem, InlineWorkers(), entropy, limits, AGES)
+        volume = open_volume(VOLUME, Layout.PLAIN, self.filesystem, InlineWorkers(), entropy, limits, AGES, notices)
         self.volume = volume
-        self.service = Service({VOLUME: volume}, self.clock, entropy, self.listener, limits, AGES)
+        self.service = Service({VOLUME: volume}, self.clock, entropy, self.listener, limits, AGES, hooks)
         volume.manifests.prepare()
 
     async def rest(self) -> None:

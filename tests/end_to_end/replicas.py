@@ -59,6 +59,7 @@ sweep_every = "1s"
 [log]
 format = "json"
 level = "debug"
+{more}
 """
 
 DEFAULTS: Mapping[str, object] = {
@@ -69,6 +70,8 @@ DEFAULTS: Mapping[str, object] = {
     "checkpoint_seconds": 1,
     "ended": "1h",
     "orphans": "2s",
+    # other tables, as they stand in a file
+    "more": "",
 }
 
 

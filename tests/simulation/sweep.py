@@ -30,10 +30,13 @@ from storage_proxy.operations.create import Wanted, create, new_upload_id
 from storage_proxy.operations.describe import describe
 from storage_proxy.operations.finish import finish
 from storage_proxy.operations.reap import reap
+from storage_proxy.operations.service import NoticeRules
 from storage_proxy.operations.terminate import terminate
+from storage_proxy.ports import Hooks
 from storage_proxy.store import layout
 from storage_proxy.testing.filesystem import ReplicaDead, SimulatedShare
 from storage_proxy.testing.replicas import VOLUME, ListedBody, Replica
+from storage_proxy.testing.system import HandClock
 
 CONTENT = bytes((index * 7 + index // 251) % 256 for index in range(300))
 TARGET = "folder/report.pdf"
@@ -168,16 +171,21 @@ class World:
     scenario: Scenario
     seed: int = 0
     fired: str | None = None
+    hooks: Hooks | None = None
+    notices: NoticeRules | None = None
     share: SimulatedShare = field(init=False)
 
     def __post_init__(self) -> None:
         self.share = SimulatedShare(self.seed)
-        self.first = Replica(self.share, "first", seed=self.seed)
+        self.first = self._replica("first")
         if self.scenario.standing is not None:
             self.share.plant_file(TARGET, self.scenario.standing)
         upload = new_upload_id(self.first.service, VOLUME)
         self.client = Client(self.first, upload, self.scenario.content)
         self.began_at = self.share.calls
+
+    def _replica(self, name: str, clock: HandClock | None = None) -> Replica:
+        return Replica(self.share, name, clock=clock, seed=self.seed, hooks=self.hooks, notices=self.notices)
 
     # ---- the first run: the fault ------------------------------------------------------------------------------------
 
@@ -223,7 +231,7 @@ class World:
     @cached_property
     def second(self) -> Replica:
         """The replica that goes on after the crash."""
-        return Replica(self.share, "second", clock=self.first.clock, seed=self.seed)
+        return self._replica("second", self.first.clock)
 
     async def finish_with(self, replica: Replica) -> None:
         self.client.replica = replica

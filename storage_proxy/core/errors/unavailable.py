@@ -37,3 +37,14 @@ class ShareStalled(Unavailable):
 class Draining(Unavailable):
     def __str__(self) -> str:
         return "This replica is shutting down; what had arrived is stored. Come again and another one goes on."
+
+
+@dataclass(eq=False)
+class HookFailed(Unavailable):
+    """A question without an answer is no permission, and a notice that was not taken is told again."""
+
+    hook: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"The service that must be asked ({self.hook}) {self.reason}; try again later."

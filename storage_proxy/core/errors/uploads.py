@@ -91,3 +91,14 @@ class PublishFailed(Refused):
 
     def __str__(self) -> str:
         return f"The upload is complete but could not be published: {self.reason}. Its bytes are kept for the operator."
+
+
+@dataclass(eq=False)
+class HookRefused(Refused):
+    """Somebody who was asked before said no."""
+
+    hook: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.message.rstrip(' .') or 'This is not allowed here'}."
