@@ -10,10 +10,18 @@
 # /data must be writable by uid 10001. SIGTERM drains: give it longer than [server] drain_seconds (20 by default), as
 # in `docker stop --time 30`.
 
+FROM node:22-slim AS page
+WORKDIR /build/web
+COPY web/package.json web/package-lock.json ./
+RUN npm ci --omit=dev --no-audit --no-fund
+COPY web ./
+RUN npm run build
+
 FROM python:3.13-slim AS build
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
 COPY storage_proxy ./storage_proxy
+COPY --from=page /build/storage_proxy/page ./storage_proxy/page
 # In the final place already: a venv's scripts hold its path. pip itself is not copied along.
 RUN python -m venv --without-pip /opt/storage-proxy \
     && pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner, Result
 
-from storage_proxy.cli import main
+from storage_proxy.cli import main, serving
 from storage_proxy.settings import Settings
 
 KEY = "a-key-that-is-long-enough"
@@ -61,6 +61,15 @@ def test_the_tour_fits_a_screen_and_says_what_is_served_and_where_the_data_is(
     assert "http://127.0.0.1:9000/files" in tour
     assert str(tmp_path / "data") in tour
     assert [word for word in ("curl -sD- -X POST", "curl -X PATCH", "cat ") if word not in tour] == []
+
+
+def test_the_tour_names_the_page_where_there_is_one(served: list[Settings], monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "Open http://127.0.0.1:8080/ in a browser and drop files there."
+    monkeypatch.setattr(serving, "read_page", lambda: {"index.html": b""})
+    assert line in run("serve").stdout.splitlines()
+    assert "Open" not in run("serve", STORAGE_PROXY_PAGE__ENABLED="false").stdout
+    monkeypatch.setattr(serving, "read_page", dict)
+    assert "Open" not in run("serve").stdout
 
 
 def test_the_tour_never_shows_the_key(served: list[Settings]) -> None:

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from storage_proxy import logs
 from storage_proxy.adapters.doctor.start_up import start_up_faults
+from storage_proxy.adapters.page_files import read_page
 from storage_proxy.adapters.posix import PosixFilesystem
 from storage_proxy.adapters.system import SystemClock, SystemEntropy
 from storage_proxy.adapters.threads import ThreadWorkers
@@ -30,6 +31,7 @@ from storage_proxy.server.access import AccessKeys
 from storage_proxy.server.addresses import Addresses
 from storage_proxy.server.cors import CorsRules
 from storage_proxy.server.health import HealthRoutes
+from storage_proxy.server.page_routes import Page, PageRoutes
 from storage_proxy.server.requests import CONNECTIONS, dress, outermost
 from storage_proxy.server.session_routes import SessionRoutes, SessionRules
 from storage_proxy.server.token_routes import TokenRoutes, TokenRules
@@ -83,7 +85,8 @@ def build_manager(settings: Settings, service: Service) -> web.Application:
     )
     app = web.Application(middlewares=[outermost(service, replica())], handler_args=CONNECTIONS)
     app.on_response_prepare.append(dress(None))
-    app.add_routes([*TokenRoutes(service, rules).routes(), *HealthRoutes(service, None).routes("")])
+    health = HealthRoutes(service, None)
+    app.add_routes([*TokenRoutes(service, rules).routes(), *health.routes(""), web.get("/", health.about)])
     return app
 
 
@@ -146,6 +149,8 @@ def _routes(settings: Settings, service: Service) -> list[web.RouteDef]:
     # With the prefix, and without it for load balancers that strip it.
     prefixes = sorted({"", server.base_path})
     routes = [route for prefix in prefixes for route in health.routes(prefix)]
+    page = PageRoutes(_page(settings), health.about)
+    routes += [route for prefix in prefixes for route in page.routes(prefix)]
     if files.enabled:
         keys = AccessKeys(tuple(key.get_secret_value() for key in settings.access.keys))
         rules = FilesRules(
@@ -164,6 +169,13 @@ def _routes(settings: Settings, service: Service) -> list[web.RouteDef]:
         sessions = SessionRoutes(service, rules_of_sessions, addresses)
         routes += [route for prefix in prefixes for route in sessions.routes(prefix)]
     return routes
+
+
+def _page(settings: Settings) -> Page | None:
+    if not settings.page.enabled or not settings.files.enabled:
+        return None
+    volumes = (settings.files_volume, *(name for name in settings.volumes if name != settings.files_volume))
+    return Page(read_page(), volumes, needs_key=bool(settings.access.keys), linked_seconds=settings.expiry.published)
 
 
 def replica() -> str:

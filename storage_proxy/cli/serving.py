@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from storage_proxy import settings as settings_room
+from storage_proxy.adapters.page_files import read_page
 from storage_proxy.cli.choosing import DIRECTORY, FILE, SettingsWrong, chosen
 from storage_proxy.settings import Settings, SettingsError
 from storage_proxy.settings.reference import render
@@ -61,12 +62,14 @@ def _tour(settings: Settings) -> str:
     server, volumes = settings.server, settings.volumes
     files = f"http://{server.listen}{server.base_path}"
     data = volumes[settings.files_volume].path / settings.files.directory
+    shown = settings.page.enabled and settings.files.enabled and bool(read_page())
+    page = f"Open {files}/ in a browser and drop files there.\n" if shown else ""
     key = "-H 'Authorization: Bearer YOUR-KEY' " if settings.access.keys else ""
     tus = f"{key}-H 'Tus-Resumable: 1.0.0'"
     name = "bm90ZS50eHQ="  # note.txt
     return f"""\
 storage-proxy serves {files}/files; finished files appear in {data}
-Try it from another terminal (Ctrl-C ends the service, unfinished uploads go on later):
+{page}Try it from another terminal (Ctrl-C ends the service, unfinished uploads go on later):
   # create an upload of 5 bytes; its URL is what the service answers as Location
   at=$(curl -sD- -X POST {files}/files {tus} \\
     -H 'Upload-Length: 5' -H 'Upload-Metadata: filename {name}' | tr -d '\\r' | sed -n 's/^[Ll]ocation: //p')

@@ -27,7 +27,6 @@ class HealthRoutes:
 
     def routes(self, prefix: str) -> list[web.RouteDef]:
         return [
-            web.get(f"{prefix}/", self.about),
             web.get(f"{prefix}/health/live", self.live),
             web.get(f"{prefix}/health/ready", self.ready),
         ]

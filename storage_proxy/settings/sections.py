@@ -125,6 +125,13 @@ class Files(Section):
     """When the name is taken: `keep-both` numbers the new file, `replace` replaces, `refuse` fails the upload."""
 
 
+class Page(Section):
+    """The upload page at `/`, for browsers; it uploads by plain TUS."""
+
+    enabled: bool = True
+    """Whether there is one. It needs `files.enabled`, and to have been built (`make page`)."""
+
+
 class Sessions(Section):
     """Uploads by session token at `/upload`."""
 
@@ -258,6 +265,7 @@ class Settings(BaseSettings):
     volumes: dict[VolumeName, Volume]
     """One table for each directory on the share: `[volumes.<name>]`."""
     files: Files = Files()
+    page: Page = Page()
     sessions: Sessions = Sessions()
     limits: Limits = Limits()
     checkpoints: Checkpoints = Checkpoints()
