@@ -16,6 +16,8 @@ from storage_proxy.core.errors import ShareFault
 # What writev takes in one call on Linux.
 BUFFERS_MAX = 1024
 PIECE = 1024 * 1024
+# For manifests: a buffer that the allocator need not fetch from the kernel each time.
+SMALL = 32 * 1024
 
 # "Not between these two": other file systems, no support in kernel or share, a destination it does not like.
 _COPY_BY_HAND = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF})
@@ -55,7 +57,7 @@ def read_at(fd: int, offset: int, length: int) -> bytes:
 
 def read_whole(fd: int) -> bytes:
     pieces = []
-    while piece := os.read(fd, PIECE):
+    while piece := os.read(fd, SMALL):
         pieces.append(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

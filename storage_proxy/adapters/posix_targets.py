@@ -149,7 +149,7 @@ class PosixTargets:
 
     def _place(self, operation: str, source: str, path: str, act: Callable[[int, str], None]) -> None:
         with asking(operation):
-            self._refresh_way(source)
+            self._refresh_home(source)
         with asking(operation, of_target=True):
             for _ in range(_TRIES_MAX):
                 with self._directory(path, make=True) as (directory, name):
@@ -160,6 +160,14 @@ class PosixTargets:
                         if os.fstat(directory).st_nlink > 0:
                             raise
         raise ShareFault(operation, "the target's directory is removed again and again")
+
+    def _refresh_home(self, path: str) -> None:
+        """As `_refresh_way`, of the one directory that matters where the path's others are never made twice."""
+        try:
+            os.close(os.open(f"{self._root}/{path.rpartition('/')[0]}", _DIRECTORY))
+        except FileNotFoundError:
+            # Perhaps from memory: asked again from the top.
+            self._refresh_way(path)
 
     def _refresh_way(self, path: str) -> None:
         """Make the NFS client forget stale names in every directory of a store path, the highest first."""

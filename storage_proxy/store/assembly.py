@@ -189,16 +189,15 @@ class Assembly:
                 return self._taken(manifest, publication, stamp)
         self._sync_target(publication)
         if manifest.policy is not Policy.REPLACE:
+            # Not synced by itself: the names of one directory become durable in order, this one before the record.
             self._remove(key, manifest.assembly.file)
-        try:
-            self._filesystem.sync_directory(layout.directory(key))
-        except NameMissing:
-            raise UploadNotFound(upload=key) from None
-        return self._record(key, publication, stamp)
+        return self._record(manifest, publication, stamp)
 
-    def _record(self, key: str, publication: Publication, stamp: Stamp) -> Manifest:
+    def _record(self, manifest: Manifest, publication: Publication, stamp: Stamp) -> Manifest:
         transition = partial(transitions.publish, publication=publication, stamp=stamp)
-        return self._manifests.change(key, transition).after
+        # Everything it says is durable, and a loss of power that takes the record back leaves `publishing`, from which
+        # any replica finds the file at its target and records it again.
+        return self._manifests.change(manifest.upload.key, transition, seen=manifest, durably=False).after
 
     def _sync_target(self, publication: Publication) -> None:
         try:
@@ -228,7 +227,7 @@ class Assembly:
             return now
         if self._is_ours(publication):
             self._sync_target(publication)
-            return self._record(manifest.upload.key, publication, stamp)
+            return self._record(manifest, publication, stamp)
         return self.fail(
             manifest,
             f"it had been put to {publication.path!r}, but another file, or none, stands there now",

@@ -86,12 +86,16 @@ class Chunks:
         except NameMissing:
             raise UploadNotFound(upload=key) from None
 
-    def promise(self, key: str, staged: StagedChunk, chunk: Chunk, stamp: Stamp) -> Change:
-        """Sync, then commit what `chunk` records of the staged file. Refused: nothing of it is promised."""
+    def promise(
+        self, key: str, staged: StagedChunk, chunk: Chunk, stamp: Stamp, seen: Manifest | None = None
+    ) -> Change:
+        """Sync, then commit what `chunk` records of the staged file. Refused: nothing of it is promised.
+
+        `seen`: see `Manifests.change`."""
         staged.sync()
         for _ in range(ROUNDS_MAX):
             try:
-                change = self._commit(key, staged, chunk, stamp)
+                change = self._commit(key, staged, chunk, stamp, seen)
             except NeedsComparison as undecided:
                 equal = self._compare(undecided.manifest, chunk, undecided.overlapping)
                 staged.agreed = extents.merge((*staged.agreed, *equal))
@@ -101,7 +105,7 @@ class Chunks:
                 return change
         raise UploadBusy()
 
-    def _commit(self, key: str, staged: StagedChunk, chunk: Chunk, stamp: Stamp) -> Change:
+    def _commit(self, key: str, staged: StagedChunk, chunk: Chunk, stamp: Stamp, seen: Manifest | None) -> Change:
         promise = (
             partial(transitions.commit_and_announce, inode=staged.inode) if self._announces else transitions.commit
         )
@@ -109,7 +113,7 @@ class Chunks:
         # Once in doubt, always in doubt: this commit's certain end says nothing about the fence of an earlier one.
         doubtful, staged.doubtful = staged.doubtful, True
         try:
-            change = self._manifests.change(key, transition)
+            change = self._manifests.change(key, transition, seen)
         except (NeedsComparison, *transitions.SAID_NO):
             staged.doubtful = doubtful
             raise

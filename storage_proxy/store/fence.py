@@ -129,8 +129,11 @@ def read() -> Dialogue[Version[V]]:
     return current
 
 
-def change(transition: Callable[[V], V]) -> Dialogue[Outcome[V]]:
-    """Replace the value by the transition's; again and again, until it has been done on the newest one."""
+def change(transition: Callable[[V], V], *, durably: bool = True) -> Dialogue[Outcome[V]]:
+    """Replace the value by the transition's; again and again, until it has been done on the newest one.
+
+    Not `durably`: for a value that may be told although a loss of power may still take it back.
+    """
     lost = helped = 0
     helped_to: int | None = None
     while True:
@@ -163,7 +166,8 @@ def change(transition: Callable[[V], V]) -> Dialogue[Outcome[V]]:
             continue
 
         yield Install(staged)
-        yield SyncNames()
+        if durably:
+            yield SyncNames()
         # Only now: a fence that stands beside its version tells readers that the names may not be durable yet.
         yield RemoveFence(wanted.revision)
         if helped_to is not None:

@@ -1,12 +1,12 @@
 """Create, read, change: the one door to `info.json`.
 
 Rules: nobody else opens that file. Every look-up in an upload's directory that must be fresh follows a refresh. A
-change waits for the upload's lock, for a limited time, and is safe without it (`store/fence.py`). These functions
-block; they run in `Workers`.
+change waits for the upload's lock, for a limited time, and is safe without it (`store/fence.py`); one that hardly
+anybody can be in the way of does without it at first. These functions block; they run in `Workers`.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -29,6 +29,8 @@ from storage_proxy.store.fence import Linked, Version
 from storage_proxy.store.new_names import under_new_name
 
 V = TypeVar("V")
+
+Transition = Callable[[Manifest], Manifest]
 
 # A change that meets another writer at every turn gives up; under the lock one turn is the rule, two are rare.
 STEPS_MAX = 400
@@ -100,17 +102,35 @@ class Manifests:
 
     def read(self, key: str) -> Manifest:
         """The newest manifest that outlives a loss of power."""
-        return self._perform(key, fence.read()).value
+        return self._perform(_Performer(self._filesystem, self._id(key), self._entropy), fence.read()).value
 
-    def change(self, key: str, transition: Callable[[Manifest], Manifest]) -> Change:
-        """Do a transition on the newest manifest and make the result durable."""
+    def change(self, key: str, transition: Transition, seen: Manifest | None = None, *, durably: bool = True) -> Change:
+        """Do a transition on the newest manifest and make the result durable.
+
+        `seen`: what this replica has read or written a moment ago. Where the transition would change it, the change
+        begins with it, without a look at the share and without the lock: as a writer that has been stopped since its
+        first look, and whose lock is gone, does. Mostly it stands still, and that saves a third of the calls; if not,
+        the fence says so, and the change is done again in the usual way.
+
+        Not `durably`: a loss of power may still take it back, though it was told. What is on disk stays in order.
+        """
 
         def noted(manifest: Manifest) -> Manifest:
             after = transition(manifest)
             return after if after is manifest else self._note(manifest, after)
 
-        with self._turn(key):
-            done = self._perform(key, fence.change(noted))
+        foreseen = None if seen is None else _foreseen(noted, seen)
+
+        def step(manifest: Manifest) -> Manifest:
+            return foreseen if foreseen is not None and manifest is seen else noted(manifest)
+
+        with ExitStack() as held:
+            performer = _Performer(self._filesystem, self._id(key), self._entropy)
+            if foreseen is not None and seen is not None:
+                performer.begin_with(seen, lambda: held.enter_context(self._turn(key)))
+            else:
+                held.enter_context(self._turn(key))
+            done = self._perform(performer, fence.change(step, durably=durably))
         before, after = done.before.value, done.after.value
         if after is not before:
             after = replace(after, revision=done.after.revision)
@@ -138,8 +158,7 @@ class Manifests:
 
     # ---- doing the steps of a dialogue ------------------------------------------------------------------------------
 
-    def _perform(self, key: str, dialogue: fence.Dialogue[V]) -> V:
-        performer = _Performer(self._filesystem, self._id(key), self._entropy)
+    def _perform(self, performer: "_Performer", dialogue: fence.Dialogue[V]) -> V:
         answer: Any = None
         for _ in range(STEPS_MAX):
             try:
@@ -151,12 +170,21 @@ class Manifests:
                 answer = performer.do(step)
             except NameMissing:
                 # Every single name may be missing, and is asked for so; what is missing here is the directory.
-                raise UploadNotFound(upload=str(self._id(key))) from None
+                raise UploadNotFound(upload=str(performer.upload)) from None
             except BaseException:
                 performer.tidy()
                 raise
         performer.tidy()
         raise UploadBusy()
+
+
+def _foreseen(transition: Transition, seen: Manifest) -> Manifest | None:
+    """What the transition makes of it; None where only the newest manifest may answer: a refusal, or nothing to do."""
+    try:
+        after = transition(seen)
+    except Exception:
+        return None
+    return None if after is seen else after
 
 
 def _parse(text: bytes, upload: UploadId) -> Version[Manifest]:
@@ -173,13 +201,19 @@ class _Performer:
 
     def __init__(self, filesystem: Filesystem, upload: UploadId, entropy: Entropy) -> None:
         self._filesystem = filesystem
-        self._upload = upload
+        self.upload = upload
         self._entropy = entropy
+        self._seen: Manifest | None = None
+        self._take_turn: Callable[[], object] | None = None
         self._staged: str | None = None
         """staged by this dialogue and linked nowhere yet, as far as we know"""
 
+    def begin_with(self, seen: Manifest, take_turn: Callable[[], object]) -> None:
+        """Answer the first `Read` with this, and take the upload's turn only when another writer was first."""
+        self._seen, self._take_turn = seen, take_turn
+
     def do(self, step: fence.Step) -> Any:
-        key = self._upload.key
+        key = self.upload.key
         match step:
             case fence.Read():
                 return self._read()
@@ -196,6 +230,10 @@ class _Performer:
             case fence.SyncNames():
                 self._filesystem.sync_directory(layout.directory(key))
             case fence.RemoveStaged(staged):
+                if self._take_turn is not None:
+                    # Another writer was first, so there is one: from now on in turn.
+                    take_turn, self._take_turn = self._take_turn, None
+                    take_turn()
                 self._quietly(self._filesystem.remove, layout.within(key, staged))
             case fence.RemoveFence(revision):
                 self._quietly(self._filesystem.remove, layout.fence(key, revision))
@@ -205,22 +243,25 @@ class _Performer:
         """After trouble: a staged file that nobody can have linked is rubbish; any other is left to the sweeper."""
         if self._staged is not None:
             try:
-                self._filesystem.remove(layout.within(self._upload.key, self._staged))
+                self._filesystem.remove(layout.within(self.upload.key, self._staged))
             except Exception:  # the share is in trouble already; the sweeper comes by later
                 return
 
     def _read(self) -> Version[Manifest]:
-        key = self._upload.key
+        if self._seen is not None:
+            seen, self._seen = self._seen, None
+            return Version(seen.revision, seen)
+        key = self.upload.key
         self._filesystem.refresh(layout.directory(key))
         text = self._filesystem.read(layout.manifest(key))
-        return _parsed(text, self._upload) if len(text) <= REMEMBERED_BYTES_MAX else _parse(text, self._upload)
+        return _parsed(text, self.upload) if len(text) <= REMEMBERED_BYTES_MAX else _parse(text, self.upload)
 
     def _read_fence(self, revision: int) -> str | None:
         try:
-            text = self._filesystem.read(layout.fence(self._upload.key, revision))
+            text = self._filesystem.read(layout.fence(self.upload.key, revision))
         except NameMissing:
             return None
-        return info_json.staged_of(text, self._upload)
+        return info_json.staged_of(text, self.upload)
 
     def _stage(self, version: Version[Manifest]) -> str:
         manifest = replace(version.value, revision=version.revision)
@@ -228,12 +269,12 @@ class _Performer:
         def write(staged: str) -> None:
             self._staged = staged
             text = info_json.render(manifest, staged)
-            self._filesystem.create_durably(layout.within(self._upload.key, staged), text)
+            self._filesystem.create_durably(layout.within(self.upload.key, staged), text)
 
         return under_new_name(self._entropy, layout.staged_name, write)[0]
 
     def _link(self, staged: str, revision: int) -> Linked:
-        key = self._upload.key
+        key = self.upload.key
         self._staged = None
         try:
             self._filesystem.link(layout.within(key, staged), layout.fence(key, revision))
@@ -245,7 +286,7 @@ class _Performer:
 
     def _count_links(self, staged: str) -> int:
         try:
-            return self._filesystem.inspect(layout.within(self._upload.key, staged)).links
+            return self._filesystem.inspect(layout.within(self.upload.key, staged)).links
         except NameMissing:
             return 0
 

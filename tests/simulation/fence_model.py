@@ -31,7 +31,7 @@ from storage_proxy.store.fence import Linked, Version
 
 # ---- the real dialogues ---------------------------------------------------------------------------------------------
 
-_CARRIED = {"transition", "lost", "helped", "helped_to"}
+_CARRIED = {"transition", "durably", "lost", "helped", "helped_to"}
 _OVERWRITTEN = {"current", "value", "wanted", "staged", "won", "again"}
 
 
@@ -47,7 +47,11 @@ def _once(value: Value) -> Value:
     return value if value.mine else _VALUES[True]
 
 
-_KINDS: dict[str, Callable[[], fence.Dialogue[Any]]] = {"change": lambda: fence.change(_once), "read": fence.read}
+_KINDS: dict[str, Callable[[], fence.Dialogue[Any]]] = {
+    "change": lambda: fence.change(_once),
+    "change, not durably": lambda: fence.change(_once, durably=False),
+    "read": fence.read,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +215,8 @@ class Task:
     kind: str
     rounds: int = 1
     hands: int = 1
+    remembers: bool = False
+    """each further change begins with the version that the last one wrote, instead of a look at the share"""
 
 
 @dataclass(frozen=True)
@@ -248,7 +254,7 @@ class Model:
         self.dialogues = Dialogues(setup.reduced)
         self._roots = {kind: self.dialogues.begin(kind) for kind in _KINDS}
         self._solo: dict[Any, int] = {}
-        classes = sorted(set(setup.tasks), key=lambda task: (task.kind, task.rounds, task.hands))
+        classes = sorted(set(setup.tasks), key=lambda task: (task.kind, task.rounds, task.hands, task.remembers))
         self.tasks = [*classes, Task("change")]
         self._members = sorted(classes.index(task) for task in setup.tasks)
 
@@ -338,14 +344,18 @@ class Model:
         if after.result is not None:
             self._judge_told(world, who, hand.change, after)
             self._put(world, who, which, Hand(hand.change, number))
-            self._begin_next(world, who, which)
+            self._begin_next(world, who, which, after)
         else:
             self._put(world, who, which, Hand(hand.change, number, names if after.answers else ()))
 
-    def _begin_next(self, world: World, who: int, which: int) -> None:
+    def _begin_next(self, world: World, who: int, which: int, ended: Node) -> None:
         client = world.clients[who]
         self._put(world, who, which, client.hands[which]._replace(change=client.hands[which].change + 1))
         self._begin_anew(world, who, which)
+        if self.tasks[client.task].remembers:
+            hand = world.clients[who].hands[which]
+            remembered = self.dialogues.go_on(hand.node, ended.result.after.revision << 1)
+            self._put(world, who, which, hand._replace(node=remembered))
 
     def _commutes(self, world: World, who: int, which: int) -> bool:
         client = world.clients[who]
@@ -365,11 +375,11 @@ class Model:
 
     def _judge_told(self, world: World, who: int, change: int, node: Node) -> None:
         told: Version[Value] = node.result if node.kind == "read" else node.result.after
-        if node.kind == "change" and not (told.value.mine and world.clients[who].installed > change):
+        if node.kind != "read" and not (told.value.mine and world.clients[who].installed > change):
             raise Violation(f"change {change} of client {who} was acknowledged and is not in info.json")
         if told.revision > world.revision:
             raise Violation(f"revision {told.revision} was told and does not stand")
-        if told.revision > world.durable:
+        if told.revision > world.durable and node.kind != "change, not durably":
             raise Violation(f"revision {told.revision} was told, and a loss of power may leave {world.durable}")
 
     def judge(self, state: State, found: Found) -> None:

@@ -18,6 +18,10 @@ WRITER = Task("change")
 WRITER_OF_TWO = Task("change", rounds=2)
 REPEATED = Task("change", hands=2)
 """A client came again while the thread that does its first call still goes on."""
+REMEMBERING = Task("change", rounds=2, remembers=True)
+"""Its second change begins with what its first one wrote, as `Manifests.change` does with `seen`."""
+HASTY = Task("change, not durably", rounds=2)
+"""Told before it is durable: who is told of its version by others may lose it again, which is what it is for."""
 READER = Task("read")
 
 HOLDS = {
@@ -34,6 +38,11 @@ HOLDS = {
     "three writers": Setup((WRITER, WRITER, WRITER)),
     "three writers, answers lost": Setup((WRITER, WRITER, WRITER), links_repeated=True, durability=False),
     "three writers, one with two changes": Setup((WRITER_OF_TWO, WRITER, WRITER), durability=False),
+    "two writers that remember": Setup((REMEMBERING, REMEMBERING)),
+    "one that remembers, a crash": Setup((REMEMBERING, WRITER), crashes=1, durability=False),
+    "one that remembers, a reader, power lost": Setup((REMEMBERING, READER), power_losses=1, sweeps=True),
+    "a hasty writer and another, a crash": Setup((HASTY, WRITER), crashes=1, links_repeated=True, durability=False),
+    "two hasty writers, power lost": Setup((HASTY, HASTY), power_losses=1),
 }
 
 HOLDS_TOO = {
