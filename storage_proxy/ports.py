@@ -342,6 +342,11 @@ class Body(Protocol):
         has been handed over before."""
         ...
 
+    def at_hand(self, size_max: int) -> Sequence[bytes] | None:
+        """All of the body, where all of it has come already, is not empty and no larger; else None, and nothing is
+        taken. Asked before the first `batch` only."""
+        ...
+
 
 class BodyBroken(Exception):
     """The connection was lost, or the client broke the framing."""

@@ -8,6 +8,8 @@ The recipe:
     5. at the end (the body's, the client's, or this replica's) commit what arrived; with Upload-Checksum all or nothing
     6. if that closed the upload, wait for its file to be published
 
+A body that is there already takes the same steps in one trip to a thread: `append_at_hand.py`.
+
 Takeover needs no step: a newer append is admitted at once, and this one finds at its next commit that its bytes are
 covered. After an error of the share the staged file is left alone, because a fence may yet promise it.
 """
@@ -27,14 +29,16 @@ from storage_proxy.core.errors import (
     ChecksumMismatch,
     Draining,
     LengthExceeded,
+    NotYetPublished,
     SizeExceeded,
     StorageProxyError,
 )
 from storage_proxy.core.events import ChunkCommitted, ChunkDiscarded, UploadClosed
 from storage_proxy.core.manifest import Chunk, Manifest, Order, Phase, UploadId
 from storage_proxy.core.target import Target
+from storage_proxy.operations.append_at_hand import AT_HAND_BYTES_MAX, append_at_hand
 from storage_proxy.operations.create import choose_subdirectory, declare_length
-from storage_proxy.operations.finish import assemble_if_behind, carry_on, finish
+from storage_proxy.operations.finish import assemble_if_behind, carry_on, finish, require_published, tell_published
 from storage_proxy.operations.service import Service, Volume
 from storage_proxy.ports import Body, BodyBroken, BodyIdle, BodyStopped, total
 from storage_proxy.store import digests
@@ -66,6 +70,10 @@ class Appended:
 
 
 async def append(service: Service, upload: UploadId, wanted: Append, body: Body) -> Appended:
+    if wanted.length is None and wanted.subdirectory is None and wanted.checksum is None:
+        pieces = body.at_hand(AT_HAND_BYTES_MAX)
+        if pieces is not None:
+            return await _append_at_hand(service, upload, wanted.offset, pieces)
     manifest = await service.read(upload)
     if manifest.phase in (Phase.CLOSED, Phase.PUBLISHING):
         carry_on(service, upload)
@@ -95,6 +103,27 @@ async def append(service: Service, upload: UploadId, wanted: Append, body: Body)
     else:
         assemble_if_behind(service, manifest)
     return Appended(offset=wanted.offset + received, manifest=manifest)
+
+
+async def _append_at_hand(service: Service, upload: UploadId, offset: int, pieces: Sequence[bytes]) -> Appended:
+    volume = service.volume(upload)
+    work = partial(append_at_hand, volume, upload, offset, pieces, service.limits.upload_bytes_max, service.stamp())
+    try:
+        with service.receiving():
+            async with service.turn(upload):
+                done = await volume.run(work)
+    except NotYetPublished:
+        carry_on(service, upload)
+        raise
+    manifest = done.change.after
+    _tell(service, done.record, done.change)
+    if done.published is not None:
+        manifest = require_published(tell_published(service, done.published))
+    elif manifest.phase in (Phase.CLOSED, Phase.PUBLISHING):
+        manifest = await finish(service, upload, manifest if manifest.phase is Phase.PUBLISHING else None)
+    else:
+        assemble_if_behind(service, manifest)
+    return Appended(offset=offset + total(pieces), manifest=manifest)
 
 
 class _Reception:
@@ -255,9 +284,11 @@ class _Reception:
 
     async def _commit(self, record: Chunk) -> Change:
         upload = self.manifest.upload
+        # Of an upload that many write to at once, the manifest seen last is hardly ever the newest.
+        seen = self.manifest if self.manifest.order is Order.SEQUENTIAL else None
         async with self.service.turn(upload):
             change = await self.volume.run(
-                partial(self.volume.chunks.promise, upload.key, self.chunk, record, self.service.stamp())
+                partial(self.volume.chunks.promise, upload.key, self.chunk, record, self.service.stamp(), seen)
             )
         self.manifest = change.after
         # What was taken since the snapshot is still undurable; all before it no longer is.

@@ -31,7 +31,10 @@ async def finish(service: Service, upload: UploadId, announced: Manifest | None 
         manifest = work.result() if done else await service.read(upload)
         # The work that was found running may have been folding only, and may have looked just before the close.
         if not done or manifest.phase is not Phase.OPEN:
-            break
+            return require_published(manifest)
+
+
+def require_published(manifest: Manifest) -> Manifest:
     if (error := refusal(manifest)) is not None:
         raise error
     return manifest
@@ -84,7 +87,6 @@ async def _fold(service: Service, volume: Volume, upload: UploadId) -> Manifest:
 
 
 async def _publish(service: Service, volume: Volume, manifest: Manifest) -> Manifest:
-    upload = manifest.upload
     try:
         if manifest.phase is Phase.CLOSED:
             await require_permission(service, Asked.PUBLISHING, manifest, None)
@@ -92,6 +94,12 @@ async def _publish(service: Service, volume: Volume, manifest: Manifest) -> Mani
         manifest = await volume.run(partial(volume.assembly.fail, manifest, str(refused), service.stamp()))
     else:
         manifest = await volume.run(partial(volume.assembly.publish_announced, manifest, service.stamp()))
+    return tell_published(service, manifest)
+
+
+def tell_published(service: Service, manifest: Manifest) -> Manifest:
+    """How publishing has ended."""
+    upload = manifest.upload
     if manifest.phase is Phase.PUBLISHED and manifest.publication is not None:
         service.tell(UploadPublished(upload, path=manifest.publication.path, length=manifest.length or 0))
     elif manifest.phase is Phase.FAILED:

@@ -74,6 +74,13 @@ class RequestBody:
             return ()
         raise self._end
 
+    def at_hand(self, size_max: int) -> Sequence[bytes] | None:
+        content = self._content
+        if not content.is_eof() or content.exception() is not None or not 0 < content.total_bytes <= size_max:
+            return None
+        self._end = _Ended()
+        return [content.read_nowait()]
+
     async def _fill(self, size: int, seconds: float) -> None:
         now = asyncio.get_running_loop().time
         due = now() + seconds

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from storage_proxy.core.target import Layout
 from storage_proxy.operations.service import Limits, NoticeRules, Service, open_volume
-from storage_proxy.ports import Hooks
+from storage_proxy.ports import Hooks, total
 from storage_proxy.store.sweeping import Ages
 from storage_proxy.testing.filesystem import SimulatedFilesystem, SimulatedShare
 from storage_proxy.testing.system import CountingEntropy, HandClock, InlineWorkers, RecordingListener
@@ -30,11 +30,15 @@ SMALL = Limits(
 
 
 class ListedBody:
-    """A request body that is known beforehand: its batches, and how it ends."""
+    """A request body that is known beforehand: its batches, and how it ends; `at_hand`: whether it came at once."""
 
-    def __init__(self, batches: Sequence[bytes], ending: Exception | None = None) -> None:
+    def __init__(self, batches: Sequence[bytes], ending: Exception | None = None, *, at_hand: bool = False) -> None:
         self._batches = list(batches)
         self._ending = ending
+        self._at_hand = at_hand and ending is None and total(batches) > 0
+
+    def at_hand(self, size_max: int) -> Sequence[bytes] | None:
+        return self._batches if self._at_hand and total(self._batches) <= size_max else None
 
     async def batch(self, size: int, seconds: float) -> Sequence[bytes]:
         if self._batches:

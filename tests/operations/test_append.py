@@ -38,6 +38,9 @@ class SteeredBody:
     def __init__(self) -> None:
         self.batches: asyncio.Queue[bytes | Exception] = asyncio.Queue()
 
+    def at_hand(self, size_max: int) -> None:
+        return None
+
     async def batch(self, size: int, seconds: float) -> Sequence[bytes]:
         piece = await self.batches.get()
         if isinstance(piece, Exception):

@@ -62,11 +62,18 @@ class Client:
         self._note(manifest)
 
     async def send(
-        self, offset: int, length: int, *, batch: int = 50, ending: Exception | None = None, declare: int | None = None
+        self,
+        offset: int,
+        length: int,
+        *,
+        batch: int = 50,
+        ending: Exception | None = None,
+        declare: int | None = None,
+        at_hand: bool = False,
     ) -> None:
         piece = self.content[offset : offset + length]
         batches = [piece[start : start + batch] for start in range(0, len(piece), batch)]
-        body = ListedBody(batches, ending)
+        body = ListedBody(batches, ending, at_hand=at_hand)
         wanted = Append(offset, None if ending else length, length=declare)
         try:
             done = await append(self.replica.service, self.upload, wanted, body)

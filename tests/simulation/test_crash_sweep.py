@@ -14,6 +14,16 @@ async def one_append(client: Client) -> None:
     await client.send(0, LENGTH, batch=LENGTH)
 
 
+async def at_hand(client: Client) -> None:
+    await client.send(0, LENGTH, batch=LENGTH, at_hand=True)
+
+
+async def pieces_at_hand(client: Client) -> None:
+    await client.send(0, 100, at_hand=True)
+    await client.send(100, 100, at_hand=True)
+    await client.send(200, 100, at_hand=True)
+
+
 async def checkpoints_in_one_append(client: Client) -> None:
     await client.send(0, LENGTH, batch=40)
 
@@ -73,6 +83,9 @@ SCENARIOS = {
     scenario.name: scenario
     for scenario in (
         Scenario("one append", one_append),
+        Scenario("at hand", at_hand),
+        Scenario("at hand, replacing", at_hand, policy=Policy.REPLACE, standing=OLD),
+        Scenario("pieces at hand", pieces_at_hand),
         Scenario("checkpoints in one append", checkpoints_in_one_append),
         Scenario("in pieces", in_pieces),
         Scenario("broken and resumed", broken_and_resumed),

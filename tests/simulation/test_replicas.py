@@ -38,10 +38,12 @@ class Sent:
     length: int
     batch: int
     wrong: bool = False
+    at_hand: bool = False
 
     def body(self) -> ListedBody:
         content = (WRONG if self.wrong else RIGHT)[self.offset : self.offset + self.length]
-        return ListedBody([content[start : start + self.batch] for start in range(0, len(content), self.batch)])
+        batches = [content[start : start + self.batch] for start in range(0, len(content), self.batch)]
+        return ListedBody(batches, at_hand=self.at_hand)
 
 
 @dataclass
@@ -98,7 +100,7 @@ class World:
             await self.send(replica, sent)
         await replica.rest()
 
-    async def resuming_client(self, replica: Replica, batch: int) -> None:
+    async def resuming_client(self, replica: Replica, batch: int, *, at_hand: bool = False) -> None:
         """A sequential client that only ever goes on where HEAD says."""
         for _ in range(30):
             try:
@@ -107,7 +109,8 @@ class World:
                 continue
             if manifest.phase is not Phase.OPEN:
                 break
-            await self.send(replica, Sent(manifest.prefix, min(45, LENGTH - manifest.prefix), batch))
+            piece = Sent(manifest.prefix, min(45, LENGTH - manifest.prefix), batch, at_hand=at_hand)
+            await self.send(replica, piece)
         await replica.rest()
 
     async def janitor(self, replica: Replica, rounds: int, seconds: float) -> None:
@@ -181,7 +184,9 @@ CHOICES = st.lists(st.integers(0, 3), min_size=1, max_size=60)
 def pieces(draw: st.DrawFn) -> Sent:
     offset = draw(st.integers(0, LENGTH - 1))
     length = draw(st.integers(1, LENGTH - offset))
-    return Sent(offset, length, draw(st.sampled_from((10, 30, 70, LENGTH))), draw(st.integers(0, 5)) == 0)
+    return Sent(
+        offset, length, draw(st.sampled_from((10, 30, 70, LENGTH))), draw(st.integers(0, 5)) == 0, draw(st.booleans())
+    )
 
 
 PLANS = st.lists(st.lists(pieces(), min_size=1, max_size=4), min_size=2, max_size=3)
@@ -243,7 +248,7 @@ def test_sequential_clients_that_take_over_from_each_other_end_with_one_right_fi
     scheduler = Scheduler(world.share, choices, strike)
     for number, batch in enumerate(batches):
         replica = world.replica(f"replica{number}")
-        scheduler.add(replica.name, partial(world.resuming_client, replica, batch))
+        scheduler.add(replica.name, partial(world.resuming_client, replica, batch, at_hand=number % 2 == 1))
     run(world, scheduler)
 
 
