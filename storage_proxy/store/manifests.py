@@ -102,7 +102,7 @@ class Manifests:
 
     def read(self, key: str) -> Manifest:
         """The newest manifest that outlives a loss of power."""
-        return self._perform(_Performer(self._filesystem, self._id(key), self._entropy), fence.read()).value
+        return self._perform(self._performer(key), fence.read()).value
 
     def change(self, key: str, transition: Transition, seen: Manifest | None = None, *, durably: bool = True) -> Change:
         """Do a transition on the newest manifest and make the result durable.
@@ -125,7 +125,7 @@ class Manifests:
             return foreseen if foreseen is not None and manifest is seen else noted(manifest)
 
         with ExitStack() as held:
-            performer = _Performer(self._filesystem, self._id(key), self._entropy)
+            performer = self._performer(key)
             if foreseen is not None and seen is not None:
                 performer.begin_with(seen, lambda: held.enter_context(self._turn(key)))
             else:
@@ -158,7 +158,10 @@ class Manifests:
 
     # ---- doing the steps of a dialogue ------------------------------------------------------------------------------
 
-    def _perform(self, performer: "_Performer", dialogue: fence.Dialogue[V]) -> V:
+    def _performer(self, key: str) -> "Performer":
+        return Performer(self._filesystem, self._id(key), self._entropy)
+
+    def _perform(self, performer: "Performer", dialogue: fence.Dialogue[V]) -> V:
         answer: Any = None
         for _ in range(STEPS_MAX):
             try:
@@ -196,7 +199,7 @@ def _parse(text: bytes, upload: UploadId) -> Version[Manifest]:
 _parsed = lru_cache(maxsize=256)(_parse)
 
 
-class _Performer:
+class Performer:
     """Does one dialogue's steps on the share."""
 
     def __init__(self, filesystem: Filesystem, upload: UploadId, entropy: Entropy) -> None:

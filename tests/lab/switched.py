@@ -15,7 +15,7 @@ from storage_proxy.core.manifest import Manifest
 from storage_proxy.ports import HeldLock, Region
 from storage_proxy.store import fence, layout
 from storage_proxy.store.fence import Outcome, Version
-from storage_proxy.store.manifests import Change, Manifests
+from storage_proxy.store.manifests import Change, Manifests, Performer, Transition
 
 V = TypeVar("V")
 
@@ -75,8 +75,8 @@ class SteppingManifests(Manifests):
     def stop_before(self, step: str, stop: Callable[[], None]) -> None:
         self._step, self._stop = step, stop
 
-    def _perform(self, key: str, dialogue: fence.Dialogue[V]) -> V:
-        return super()._perform(key, self._stopping(dialogue))
+    def _perform(self, performer: Performer, dialogue: fence.Dialogue[V]) -> V:
+        return super()._perform(performer, self._stopping(dialogue))
 
     def _stopping(self, dialogue: fence.Dialogue[V]) -> Generator[fence.Step, Any, V]:
         seen: set[str] = set()
@@ -99,9 +99,9 @@ class SteppingManifests(Manifests):
 class UnfencedManifests(SteppingManifests):
     """The usual way: under the lock read, write a new file, rename it over the old one."""
 
-    def change(self, key: str, transition: Callable[[Manifest], Manifest]) -> Change:
+    def change(self, key: str, transition: Transition, seen: Manifest | None = None, *, durably: bool = True) -> Change:
         with self._filesystem.lock(layout.lock(key), Region.MANIFEST, self._lock_wait_seconds):
-            done = self._perform(key, _replaced(transition))
+            done = self._perform(self._performer(key), _replaced(transition))
         return Change(done.before.value, done.after.value)
 
 
