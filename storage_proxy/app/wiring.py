@@ -135,6 +135,8 @@ def ages_of(settings: Settings) -> Ages:
         orphans=expiry.orphans,
         # The record is what remembers a notice that waits.
         notices=settings.hooks.give_up,
+        joined=expiry.joined,
+        sliding=expiry.sliding,
     )
 
 
@@ -165,7 +167,9 @@ def _routes(settings: Settings, service: Service) -> list[web.RouteDef]:
         tus = TusRoutes(service, rules, keys, addresses)
         routes += [route for prefix in prefixes for route in tus.routes(prefix)]
     if settings.tokens.secret is not None:
-        rules_of_sessions = SessionRules(settings.tokens.secret.get_secret_value(), settings.tokens.outlive, idle)
+        rules_of_sessions = SessionRules(
+            settings.tokens.secret.get_secret_value(), settings.tokens.outlive, idle, settings.sessions.order
+        )
         sessions = SessionRoutes(service, rules_of_sessions, addresses)
         routes += [route for prefix in prefixes for route in sessions.routes(prefix)]
     return routes

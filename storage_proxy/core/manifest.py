@@ -6,7 +6,7 @@ function of `core/transitions.py`, and becomes durable only through `store/manif
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from storage_proxy.core import extents
@@ -19,6 +19,10 @@ class Phase(StrEnum):
     """Where an upload is in its life; what may happen in which phase stands at the top of `transitions.py`."""
 
     OPEN = "open"
+    WHOLE = "whole"
+    """a part, every byte of which is committed: it stays as it is, for final uploads to join"""
+    WAITING = "waiting"
+    """a final upload that does not hold the bytes of all its parts yet"""
     CLOSED = "closed"
     """every byte is committed; the file is not at its target yet"""
     PUBLISHING = "publishing"
@@ -110,6 +114,42 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What only a part has (Upload-Concat: partial): it has no target, and final uploads take its bytes."""
+
+    awaited_by: tuple[str, ...] = ()
+    """keys of the final uploads that are to be carried on when it is whole"""
+    joined: bool = False
+    """a final upload has taken its bytes: it is kept for a while, to be used once more"""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part in the list of a final upload."""
+
+    key: str
+    length: int | None = None
+    file: str | None = None
+    """the final upload's own link to the part's one file, until the chunks name it"""
+
+    @property
+    def taken(self) -> bool:
+        return self.file is not None or self.length == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """What only a final upload has: the parts that it joins, in order, on its own volume. One may be there twice."""
+
+    text: str
+    """Upload-Concat exactly as it came, to be echoed"""
+    pieces: tuple[Piece, ...]
+
+    def without_files(self) -> "Final":
+        return Final(self.text, tuple(replace(piece, file=None) for piece in self.pieces))
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     upload: UploadId
     revision: int
@@ -134,6 +174,8 @@ class Manifest:
     notices: tuple[Notice, ...] = ()
     notices_made: int = 0
     """how many there ever were: the number of the latest"""
+    part: Part | None = None
+    final: Final | None = None
     created_at: float = 0.0
     changed_at: float = 0.0
     expires_at: float | None = None
@@ -179,4 +221,6 @@ class Manifest:
         held = {chunk.file for chunk in self.chunks}
         if self.assembly is not None:
             held.add(self.assembly.file)
+        if self.final is not None:
+            held.update(piece.file for piece in self.final.pieces if piece.file is not None)
         return frozenset(held)

@@ -2,19 +2,21 @@
 
 What a request meets in which phase (a dash: it cannot come to that; `=`: nothing changes, which is success):
 
-    verb \\ phase    OPEN     CLOSED   PUBLISHING  PUBLISHED  FAILED     TERMINATED  EXPIRED
-    declare_length  OPEN*    busy     busy        =          failed     not found   gone
-    commit          OPEN*    busy     busy        = or 409   failed     not found   gone
+    verb \\ phase    OPEN     WHOLE     WAITING  CLOSED   PUBLISHING  PUBLISHED  FAILED     TERMINATED  EXPIRED
+    declare_length  OPEN*    =         403      busy     busy        =          failed     not found   gone
+    commit          OPEN*    = or 409  403      busy     busy        = or 409   failed     not found   gone
                     (busy: not to the append whose own checkpoint closed the upload)
-    fold, adopt     OPEN     CLOSED   =           =          =          =           =
-    announce        -        PUBLISHING           =          =          =           =
-    publish         -        -        PUBLISHED   =          PUBLISHED  not found   gone
-    fail            -        FAILED   FAILED      =          =          =           =
-    retry           =        =        =           =          CLOSED     =           =
-    terminate       TERMINATED        busy        TERMINATED TERMINATED not found   gone
-    expire          EXPIRED  =        =           =          =          =           =
+    fold, adopt     OPEN     WHOLE     =        CLOSED   =           =          =          =           =
+    announce        -        -         -        PUBLISHING           =          =          =           =
+    publish         -        -         -        -        PUBLISHED   =          PUBLISHED  not found   gone
+    fail            -        -         -        FAILED   FAILED      =          =          =           =
+    retry           =        =         =        =        =           =          CLOSED     =           =
+    terminate       TERMINATED         TERMINATED        busy        TERMINATED TERMINATED not found   gone
+    expire          EXPIRED  EXPIRED   =        =        =           =          =          =           =
 
-    (*) or CLOSED, when the committed prefix has become the length; with `commit_and_announce`, PUBLISHING
+    (*) when the committed prefix has become the length: CLOSED, with `commit_and_announce` PUBLISHING; a part WHOLE
+    A final upload starts as WAITING; what happens to it there is in `concatenation.py`. 403 is what appends to it get
+    in every phase but the last two. `fold` and `adopt` are in `folding.py`.
 
 Rules: applied twice, a transition is the same as applied once; when it has nothing to change it returns the very same
 object; it never looks at a clock (`Stamp` is handed in) and never at bytes (what must be compared, it asks for by
@@ -27,10 +29,12 @@ from dataclasses import dataclass, replace
 from storage_proxy.core import extents
 from storage_proxy.core.errors import (
     AppendSuperseded,
+    FinalTakesNoBytes,
     LengthExceeded,
     LengthInconsistent,
     NotYetPublished,
     OffsetMismatch,
+    PartsUnfinished,
     PiecesExhausted,
     PublishFailed,
     Refused,
@@ -41,6 +45,7 @@ from storage_proxy.core.errors import (
     UploadNotFound,
 )
 from storage_proxy.core.extents import Coverage, Extent
+from storage_proxy.core.folding import folded, whole_file
 from storage_proxy.core.manifest import Assembly, Chunk, Manifest, Phase, Publication
 from storage_proxy.core.target import Target
 
@@ -57,6 +62,11 @@ class Stamp:
 
     now: float
     expires_at: float | None = None
+    sliding: bool = True
+    """whether a change gives an upload its time anew"""
+
+    def until(self, told: float | None) -> float | None:
+        return self.expires_at if self.sliding or told is None else told
 
 
 class NeedsComparison(Exception):
@@ -75,6 +85,9 @@ SAID_NO = (Refused, NotYetPublished)
 def refusal(manifest: Manifest) -> StorageProxyError | None:
     """Why this upload takes no more bytes, and has no offset to tell, in its phase; None when it does."""
     match manifest.phase:
+        case Phase.WAITING:
+            pieces = manifest.final.pieces if manifest.final else ()
+            return PartsUnfinished(parts=len(pieces), unfinished=sum(not piece.taken for piece in pieces))
         case Phase.CLOSED | Phase.PUBLISHING:
             return NotYetPublished(assembled=manifest.assembled, length=manifest.length or 0)
         case Phase.FAILED:
@@ -82,9 +95,16 @@ def refusal(manifest: Manifest) -> StorageProxyError | None:
         case Phase.TERMINATED:
             return UploadNotFound(upload=str(manifest.upload))
         case Phase.EXPIRED:
-            return UploadGone(upload=str(manifest.upload), reason="it was not finished in time")
-        case Phase.OPEN | Phase.PUBLISHED:
+            return UploadGone(upload=str(manifest.upload), reason=manifest.reason or "it was not finished in time")
+        case Phase.OPEN | Phase.WHOLE | Phase.PUBLISHED:
             return None
+
+
+def is_unfinished(manifest: Manifest) -> bool:
+    """Work is left that any replica can do, without the client."""
+    if manifest.phase is Phase.WHOLE:
+        return bool(manifest.length) and whole_file(manifest) is None
+    return manifest.phase in (Phase.WAITING, Phase.CLOSED, Phase.PUBLISHING)
 
 
 def _require_alive(manifest: Manifest) -> None:
@@ -92,12 +112,19 @@ def _require_alive(manifest: Manifest) -> None:
         raise error
 
 
+def _require_fillable(manifest: Manifest) -> None:
+    # M: a final upload takes no bytes, whatever else is to be said of it.
+    if manifest.final is not None and manifest.phase not in (Phase.TERMINATED, Phase.EXPIRED):
+        raise FinalTakesNoBytes(upload=str(manifest.upload))
+    _require_alive(manifest)
+
+
 # ---- appending ------------------------------------------------------------------------------------------------------
 
 
 def admit(manifest: Manifest, offset: int, body_length: int | None, size_max: int, *, any_order: bool) -> None:
     """Refuse an append before its body is read, where that can be known."""
-    _require_alive(manifest)
+    _require_fillable(manifest)
     # First: TUS demands 409 for a wrong offset whatever else is wrong.
     if not any_order and offset != manifest.prefix:
         raise OffsetMismatch(expected=manifest.prefix, received=offset)
@@ -111,7 +138,7 @@ def admit(manifest: Manifest, offset: int, body_length: int | None, size_max: in
 
 def declare_length(manifest: Manifest, length: int, size_max: int, stamp: Stamp) -> Manifest:
     """Tell the length of an upload that was created without one."""
-    _require_alive(manifest)
+    _require_fillable(manifest)
     if manifest.length is not None:
         if manifest.length != length:
             raise LengthInconsistent(known=manifest.length, declared=length)
@@ -160,7 +187,7 @@ def commit(
     if manifest.phase in (Phase.CLOSED, Phase.PUBLISHING) and promised >= chunk.length > 0:
         # Its own checkpoint was the one that closed the upload; the end of the body adds nothing.
         return manifest
-    _require_alive(manifest)
+    _require_fillable(manifest)
     if manifest.length is not None and chunk.extent.end > manifest.length:
         raise LengthExceeded(length=manifest.length, reached=chunk.extent.end)
     if manifest.phase is Phase.OPEN and chunk.file in manifest.condemned:
@@ -209,12 +236,14 @@ def _same(held: Chunk, chunk: Chunk) -> bool:
 
 
 def _touched(manifest: Manifest, stamp: Stamp) -> Manifest:
-    closed = manifest.phase is Phase.OPEN and manifest.prefix == manifest.length
+    phase = manifest.phase
+    if phase is Phase.OPEN and manifest.prefix == manifest.length:
+        phase = Phase.CLOSED if manifest.part is None else Phase.WHOLE
     return replace(
         manifest,
-        phase=Phase.CLOSED if closed else manifest.phase,
+        phase=phase,
         changed_at=stamp.now,
-        expires_at=None if closed else stamp.expires_at,
+        expires_at=None if phase is Phase.CLOSED else stamp.until(manifest.expires_at),
     )
 
 
@@ -227,95 +256,7 @@ def condemn(manifest: Manifest, files: Iterable[str], stamp: Stamp) -> Manifest:
     return replace(manifest, condemned=tuple(sorted((*manifest.condemned, *condemned))))
 
 
-# ---- assembling -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Fold:
-    """Bytes to copy from a chunk file to their place in the assembly file."""
-
-    source: str
-    source_offset: int
-    extent: Extent
-
-
-def adoptable(manifest: Manifest) -> Chunk | None:
-    """The sealed chunk at offset 0 that may become the assembly file as it is: nobody writes to it any more."""
-    if manifest.assembly is not None:
-        return None
-    sealed = [chunk for chunk in manifest.chunks if chunk.offset == 0 and chunk.sealed and chunk.length > 0]
-    return max(sealed, key=lambda chunk: chunk.length, default=None)
-
-
-def next_folds(manifest: Manifest, size_max: int) -> tuple[Fold, ...]:
-    """What can be copied next, in order, without a gap and about `size_max` bytes at the most.
-
-    The last chunk of the prefix is left alone while a writer may still be adding to it: once it is sealed it may turn
-    out to need no copy, and its writer must find its file where it is.
-    """
-    through = manifest.assembled
-    closed = manifest.phase is Phase.CLOSED
-    prefix = manifest.prefix
-    folds: list[Fold] = []
-    room = size_max
-    for chunk in sorted(manifest.chunks, key=lambda held: (held.offset, -held.extent.end)):
-        if chunk.offset > through or room <= 0:
-            break
-        if chunk.extent.end <= through or not (chunk.sealed or closed or chunk.extent.end < prefix):
-            continue
-        end = min(chunk.extent.end, through + room)
-        folds.append(Fold(chunk.file, through - chunk.offset, Extent(through, end)))
-        room -= end - through
-        through = end
-    return tuple(folds)
-
-
-def adopt(manifest: Manifest, file: str) -> Manifest:
-    """Let a sealed chunk at offset 0 be the assembly file: no byte is copied."""
-    chunk = adoptable(manifest)
-    if chunk is None or chunk.file != file or manifest.phase not in (Phase.OPEN, Phase.CLOSED):
-        return manifest
-    return _folded(manifest, Assembly(file, chunk.length))
-
-
-def begin_assembly(manifest: Manifest, file: str) -> Manifest:
-    """Let an empty file be the assembly file. Who finds another there uses that one."""
-    if manifest.assembly is not None or manifest.phase not in (Phase.OPEN, Phase.CLOSED):
-        return manifest
-    if file in manifest.condemned:
-        return manifest
-    return replace(manifest, assembly=Assembly(file, 0))
-
-
-def fold(manifest: Manifest, file: str, through: int) -> Manifest:
-    """The assembly file holds, synced, everything below `through`."""
-    assembly = manifest.assembly
-    if manifest.phase not in (Phase.OPEN, Phase.CLOSED) or assembly is None or assembly.file != file:
-        return manifest
-    if through <= assembly.through:
-        return manifest
-    assert through <= manifest.prefix, "folded what was never promised"
-    return _folded(manifest, Assembly(file, through))
-
-
-def _folded(manifest: Manifest, assembly: Assembly) -> Manifest:
-    left = tuple(
-        chunk
-        for chunk in manifest.chunks
-        if chunk.extent.end > assembly.through and chunk.file != assembly.file and chunk.length > 0
-    )
-    return replace(manifest, assembly=assembly, chunks=left)
-
-
 # ---- publishing -----------------------------------------------------------------------------------------------------
-
-
-def whole_file(manifest: Manifest) -> str | None:
-    """The one file that holds every byte of a closed upload, and that nobody writes to any more; None: not yet."""
-    if manifest.assembly is not None:
-        return manifest.assembly.file if manifest.assembly.through == manifest.length else None
-    chunk = adoptable(manifest)
-    return chunk.file if chunk is not None and chunk.length == manifest.length else None
 
 
 def announce(manifest: Manifest, file: str, publication: Publication) -> Manifest:
@@ -323,7 +264,7 @@ def announce(manifest: Manifest, file: str, publication: Publication) -> Manifes
     if manifest.phase is Phase.CLOSED:
         if whole_file(manifest) != file:
             return manifest
-        manifest = _folded(manifest, Assembly(file, manifest.length or 0))
+        manifest = folded(manifest, Assembly(file, manifest.length or 0))
     elif manifest.phase is not Phase.PUBLISHING:
         return manifest
     elif manifest.publication is not None and manifest.publication.attempt >= publication.attempt:
@@ -371,13 +312,23 @@ def terminate(manifest: Manifest, stamp: Stamp) -> Manifest:
     """Forget the upload. A file that was published stays where it is: it belongs to the volume now."""
     if manifest.phase in (Phase.TERMINATED, Phase.EXPIRED, Phase.PUBLISHING):
         _require_alive(manifest)
-    return _ended(manifest, Phase.TERMINATED, stamp)
+    return ended(manifest, Phase.TERMINATED, stamp)
 
 
 def expire(manifest: Manifest, stamp: Stamp) -> Manifest:
-    """Only an open upload expires: every other one has all its bytes, and those are never thrown away."""
-    return _ended(manifest, Phase.EXPIRED, stamp) if manifest.phase is Phase.OPEN else manifest
+    """An open upload expires, and a part; every other one has all its bytes, and those are never thrown away."""
+    return ended(manifest, Phase.EXPIRED, stamp) if manifest.phase in (Phase.OPEN, Phase.WHOLE) else manifest
 
 
-def _ended(manifest: Manifest, phase: Phase, stamp: Stamp) -> Manifest:
-    return replace(manifest, phase=phase, chunks=(), assembly=None, condemned=(), changed_at=stamp.now, expires_at=None)
+def ended(manifest: Manifest, phase: Phase, stamp: Stamp) -> Manifest:
+    final = manifest.final and manifest.final.without_files()
+    return replace(
+        manifest,
+        phase=phase,
+        chunks=(),
+        assembly=None,
+        final=final,
+        condemned=(),
+        changed_at=stamp.now,
+        expires_at=None,
+    )

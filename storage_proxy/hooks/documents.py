@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from storage_proxy.core.errors import HookFailed, Refused
-from storage_proxy.core.manifest import Manifest, Notice
+from storage_proxy.core.manifest import Manifest, Notice, UploadId
 from storage_proxy.ports import Asked, Asker, Verdict
 from storage_proxy.wire.metadata import parse_metadata
 
@@ -47,13 +47,19 @@ def _upload(manifest: Manifest, offset: int) -> Document:
         "SizeIsDeferred": manifest.length is None,
         "Offset": offset,
         "MetaData": _metadata(manifest.metadata),
-        "IsPartial": False,
-        "IsFinal": False,
-        "PartialUploads": None,
+        "IsPartial": manifest.part is not None,
+        "IsFinal": manifest.final is not None,
+        "PartialUploads": _parts(manifest),
         "Storage": {"Type": "share", "Volume": manifest.target.volume, "Path": path},
         "Phase": manifest.phase,
         "Reason": manifest.reason,
     }
+
+
+def _parts(manifest: Manifest) -> list[str] | None:
+    if manifest.final is None:
+        return None
+    return [str(UploadId(manifest.upload.volume, piece.key)) for piece in manifest.final.pieces]
 
 
 def _metadata(text: str) -> dict[str, str]:

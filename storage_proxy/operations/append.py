@@ -38,7 +38,14 @@ from storage_proxy.core.manifest import Chunk, Manifest, Order, Phase, UploadId
 from storage_proxy.core.target import Target
 from storage_proxy.operations.append_at_hand import AT_HAND_BYTES_MAX, append_at_hand
 from storage_proxy.operations.create import choose_subdirectory, declare_length
-from storage_proxy.operations.finish import assemble_if_behind, carry_on, finish, require_published, tell_published
+from storage_proxy.operations.finish import (
+    assemble_if_behind,
+    carry_on,
+    carry_on_part,
+    finish,
+    require_published,
+    tell_published,
+)
 from storage_proxy.operations.service import Service, Volume
 from storage_proxy.ports import Body, BodyBroken, BodyIdle, BodyStopped, total
 from storage_proxy.store import digests
@@ -97,12 +104,7 @@ async def append(service: Service, upload: UploadId, wanted: Append, body: Body)
             reception = await _Reception.begin(service, manifest, wanted, body)
             manifest = await reception.run()
             received = reception.chunk.length
-    if manifest.phase in (Phase.CLOSED, Phase.PUBLISHING):
-        announced = manifest if manifest.phase is Phase.PUBLISHING else None
-        manifest = await finish(service, upload, announced)
-    else:
-        assemble_if_behind(service, manifest)
-    return Appended(offset=wanted.offset + received, manifest=manifest)
+    return Appended(offset=wanted.offset + received, manifest=await _go_on(service, manifest))
 
 
 async def _append_at_hand(service: Service, upload: UploadId, offset: int, pieces: Sequence[bytes]) -> Appended:
@@ -119,11 +121,21 @@ async def _append_at_hand(service: Service, upload: UploadId, offset: int, piece
     _tell(service, done.record, done.change)
     if done.published is not None:
         manifest = require_published(tell_published(service, done.published))
-    elif manifest.phase in (Phase.CLOSED, Phase.PUBLISHING):
-        manifest = await finish(service, upload, manifest if manifest.phase is Phase.PUBLISHING else None)
+    else:
+        manifest = await _go_on(service, manifest)
+    return Appended(offset=offset + total(pieces), manifest=manifest)
+
+
+async def _go_on(service: Service, manifest: Manifest) -> Manifest:
+    """Step 6; or what else is to be done with what is there."""
+    if manifest.phase in (Phase.CLOSED, Phase.PUBLISHING):
+        announced = manifest if manifest.phase is Phase.PUBLISHING else None
+        return await finish(service, manifest.upload, announced)
+    if manifest.phase is Phase.WHOLE:
+        carry_on_part(service, manifest)
     else:
         assemble_if_behind(service, manifest)
-    return Appended(offset=offset + total(pieces), manifest=manifest)
+    return manifest
 
 
 class _Reception:
@@ -367,5 +379,5 @@ def _tell(service: Service, record: Chunk, change: Change) -> None:
         service.tell(ChunkDiscarded(upload, record.offset, record.length, reason="it adds nothing"))
     else:
         service.tell(ChunkCommitted(upload, record.offset, record.length, after.prefix, record.sealed))
-    if before.phase is Phase.OPEN and after.phase is Phase.CLOSED:
+    if before.phase is Phase.OPEN and after.phase in (Phase.CLOSED, Phase.WHOLE):
         service.tell(UploadClosed(upload, length=after.length or 0))

@@ -6,7 +6,7 @@ from functools import partial
 from storage_proxy.core import transitions
 from storage_proxy.core.errors import Contended, Draining, HookFailed, SizeExceeded, TargetNotAllowed, Unavailable
 from storage_proxy.core.events import UploadCreated
-from storage_proxy.core.manifest import Manifest, Order, Phase, Policy, UploadId
+from storage_proxy.core.manifest import Manifest, Order, Part, Phase, Policy, UploadId
 from storage_proxy.core.target import Target
 from storage_proxy.operations.finish import finish
 from storage_proxy.operations.permission import require_permission
@@ -25,6 +25,8 @@ class Wanted:
     metadata: str = ""
     asker: Asker | None = None
     """of a client's own request; a manager who opens a session has decided by himself"""
+    partial: bool = False
+    """a part: it is not published, and has no target of its own"""
 
 
 def new_upload_id(service: Service, volume: str) -> UploadId:
@@ -32,7 +34,7 @@ def new_upload_id(service: Service, volume: str) -> UploadId:
 
 
 async def create(service: Service, upload: UploadId, wanted: Wanted) -> Manifest:
-    """Make the upload durable. One without a byte is complete at once, and published."""
+    """Make the upload durable. One without a byte is complete at once, and published; a part is whole."""
     if service.draining.is_set():
         raise Draining()
     size_max = service.limits.upload_bytes_max
@@ -40,22 +42,24 @@ async def create(service: Service, upload: UploadId, wanted: Wanted) -> Manifest
         raise SizeExceeded(size=wanted.length, size_max=size_max)
     volume = service.volume(upload)
     stamp = service.stamp()
-    empty = wanted.length == 0
+    empty = wanted.length == 0 and not wanted.partial
+    phase = Phase.CLOSED if empty else Phase.WHOLE if wanted.length == 0 else Phase.OPEN
     manifest = Manifest(
         upload=upload,
         revision=0,
-        phase=Phase.CLOSED if empty else Phase.OPEN,
+        phase=phase,
         length=wanted.length,
         order=wanted.order,
         policy=wanted.policy,
         target=wanted.target,
         metadata=wanted.metadata,
+        part=Part() if wanted.partial else None,
         created_at=stamp.now,
         changed_at=stamp.now,
         expires_at=None if empty else stamp.expires_at,
     )
     if wanted.asker is not None:
-        manifest = await _permitted(service, manifest, wanted.asker)
+        manifest = await permitted(service, manifest, wanted.asker)
     created = await volume.run(partial(volume.manifests.create, manifest))
     service.tell(UploadCreated(upload, length=wanted.length, target=created.target.path))
     if not empty:
@@ -67,7 +71,7 @@ async def create(service: Service, upload: UploadId, wanted: Wanted) -> Manifest
         return created
 
 
-async def _permitted(service: Service, manifest: Manifest, asker: Asker) -> Manifest:
+async def permitted(service: Service, manifest: Manifest, asker: Asker) -> Manifest:
     """Who is asked may let it appear elsewhere; what he names is checked like every path."""
     verdict = await require_permission(service, Asked.CREATION, manifest, asker)
     if verdict.path is None:

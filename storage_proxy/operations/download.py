@@ -2,7 +2,7 @@
 
 import asyncio
 
-from storage_proxy.core.errors import NotFinished, ShareStalled, UploadGone
+from storage_proxy.core.errors import NotFinished, PartHasNoFile, ShareStalled, UploadGone
 from storage_proxy.core.manifest import Manifest, Phase, UploadId
 from storage_proxy.operations.describe import look_up
 from storage_proxy.operations.service import Service
@@ -13,6 +13,8 @@ async def download(service: Service, upload: UploadId) -> tuple[Manifest, OpenTa
     """The caller closes the file."""
     manifest = await look_up(service, upload)
     publication = manifest.publication
+    if manifest.part is not None:
+        raise PartHasNoFile(upload=str(upload))
     if manifest.phase is not Phase.PUBLISHED or publication is None:
         raise NotFinished(prefix=manifest.prefix, length=manifest.length)
     gone = UploadGone(upload=str(upload), reason="its file was moved, replaced or removed after it was published")

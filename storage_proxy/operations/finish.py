@@ -1,20 +1,22 @@
-"""Assemble and publish: carry an upload on, from wherever any replica has left it.
+"""Gather parts, assemble and publish: carry an upload on, from wherever any replica has left it.
 
 Rules: the work runs in the background of one replica and survives the request that asked for it. Whoever meets an
-upload that is closed and not published (a request, the janitor, start-up) calls `carry_on`. Two replicas at it at once
+upload that is unfinished (a request, the janitor, start-up) calls `carry_on`. Two replicas at it at once
 waste work and harm nothing (`store/assembly.py`).
 """
 
 import asyncio
 from functools import partial
 
-from storage_proxy.core.errors import HookRefused
-from storage_proxy.core.events import AssemblyAdvanced, PublishRefused, UploadPublished
+from storage_proxy.core import concatenation
+from storage_proxy.core.errors import HookRefused, UploadNotFound
+from storage_proxy.core.events import AssemblyAdvanced, PublishRefused, UploadClosed, UploadExpired, UploadPublished
 from storage_proxy.core.manifest import Manifest, Phase, UploadId
-from storage_proxy.core.transitions import refusal
+from storage_proxy.core.transitions import is_unfinished, refusal
 from storage_proxy.operations.permission import require_permission
 from storage_proxy.operations.service import Service, Volume
 from storage_proxy.ports import Asked, HeldLock
+from storage_proxy.store.joining import Gathered
 
 # A step copies at most `FOLD_BYTES_MAX`, and by hand where the share cannot: nobody waits for it but its own task.
 FOLD_STALL_SECONDS = 600.0
@@ -56,6 +58,16 @@ def assemble_if_behind(service: Service, manifest: Manifest) -> None:
         carry_on(service, manifest.upload)
 
 
+def carry_on_part(service: Service, manifest: Manifest) -> None:
+    """A part is whole: let it become one file, and those go on that have waited for it."""
+    if is_unfinished(manifest):
+        carry_on(service, manifest.upload)
+    for key in manifest.part.awaited_by if manifest.part is not None else ():
+        final = UploadId(manifest.upload.volume, key)
+        # Who is at it may have looked at this part before it was whole.
+        service.in_background_anew(final, partial(_assemble_and_publish, service, final))
+
+
 async def _assemble_and_publish(service: Service, upload: UploadId) -> Manifest:
     volume = service.volume(upload)
     claim = await _claim(service, volume, upload)
@@ -70,7 +82,30 @@ async def _assemble_and_publish(service: Service, upload: UploadId) -> Manifest:
 
 async def _fold_and_publish(service: Service, volume: Volume, upload: UploadId) -> Manifest:
     manifest = await _fold(service, volume, upload)
+    if manifest.phase is Phase.WAITING:
+        manifest = await gather(service, upload)
+        if manifest.phase is Phase.CLOSED:
+            manifest = await _fold(service, volume, upload)
     return await _publish(service, volume, manifest) if manifest.phase in UNFINISHED else manifest
+
+
+async def gather(service: Service, upload: UploadId) -> Manifest:
+    """Let a final upload take the parts that are whole."""
+    while (step := await gather_once(service, upload)).more:
+        for key in step.unfolded:
+            await carry_on(service, UploadId(upload.volume, key))
+    return step.manifest
+
+
+async def gather_once(service: Service, upload: UploadId) -> Gathered:
+    volume = service.volume(upload)
+    work = partial(volume.joining.gather, upload.key, service.limits.upload_bytes_max, service.stamp())
+    step = await volume.workers.run(work, FOLD_STALL_SECONDS)
+    if step.waited and step.manifest.phase is Phase.EXPIRED:
+        service.tell(UploadExpired(upload, prefix=0))
+    elif step.waited:
+        service.tell(UploadClosed(upload, length=step.manifest.length or 0))
+    return step
 
 
 async def _claim(service: Service, volume: Volume, upload: UploadId) -> HeldLock | None:
@@ -102,9 +137,28 @@ def tell_published(service: Service, manifest: Manifest) -> Manifest:
     upload = manifest.upload
     if manifest.phase is Phase.PUBLISHED and manifest.publication is not None:
         service.tell(UploadPublished(upload, path=manifest.publication.path, length=manifest.length or 0))
+        spare_parts(service, manifest)
     elif manifest.phase is Phase.FAILED:
         service.tell(PublishRefused(upload, reason=manifest.reason or ""))
     return manifest
+
+
+def spare_parts(service: Service, manifest: Manifest) -> None:
+    """The parts of a published file are kept for a while only. Should this replica die here, for as long as others."""
+    pieces = manifest.final.pieces if manifest.final is not None else ()
+    for key in dict.fromkeys(piece.key for piece in pieces):
+        part = UploadId(manifest.upload.volume, key)
+        service.in_background(part, partial(_spare, service, part))
+
+
+async def _spare(service: Service, part: UploadId) -> None:
+    volume = service.volume(part)
+    transition = partial(concatenation.spare, stamp=service.stamp_of_joined())
+    try:
+        async with service.turn(part):
+            await volume.run(partial(volume.manifests.change, part.key, transition))
+    except UploadNotFound:
+        return  # it has gone already
 
 
 async def _watch(service: Service, upload: UploadId) -> Manifest:
@@ -117,7 +171,7 @@ async def _watch(service: Service, upload: UploadId) -> Manifest:
     moved_at, revision, pause = service.clock.monotonic(), 0, 0.02
     while True:
         manifest = await service.read(upload)
-        if manifest.phase not in UNFINISHED:
+        if not is_unfinished(manifest):
             return manifest
         if manifest.revision != revision:
             moved_at, revision = service.clock.monotonic(), manifest.revision

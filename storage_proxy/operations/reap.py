@@ -10,7 +10,8 @@ from functools import partial
 from storage_proxy.core.errors import Corrupt
 from storage_proxy.core.events import CarryOnFailed, LeftoversSwept, NoticesWaiting, UploadExpired, UploadReaped
 from storage_proxy.core.manifest import UploadId
-from storage_proxy.operations.finish import UNFINISHED, carry_on
+from storage_proxy.core.transitions import is_unfinished
+from storage_proxy.operations.finish import carry_on
 from storage_proxy.operations.service import Service, Volume
 from storage_proxy.ports import HeldLock, LockTimeout, NameMissing, Region
 from storage_proxy.store import layout
@@ -68,7 +69,7 @@ async def _tend(service: Service, volume: Volume, key: str, now: float) -> None:
     _tell(service, upload, tended)
     if tended.manifest is not None and tended.manifest.notices:
         service.tell(NoticesWaiting(upload))
-    if tended.manifest is not None and tended.manifest.phase in UNFINISHED:
+    if tended.manifest is not None and is_unfinished(tended.manifest):
         carry_on(service, upload)
 
 

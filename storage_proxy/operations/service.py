@@ -21,6 +21,7 @@ from storage_proxy.core.transitions import Stamp
 from storage_proxy.ports import Asked, Asker, Clock, Entropy, Filesystem, Hooks, Listener, Verdict, Workers
 from storage_proxy.store.assembly import Assembly
 from storage_proxy.store.chunks import Chunks
+from storage_proxy.store.joining import Joining
 from storage_proxy.store.manifests import Manifests
 from storage_proxy.store.sweeping import Ages, Sweeping
 
@@ -61,6 +62,7 @@ class Volume:
     manifests: Manifests
     chunks: Chunks
     assembly: Assembly
+    joining: Joining
     sweeping: Sweeping
     stall_seconds: float
 
@@ -89,6 +91,7 @@ def open_volume(
         manifests=manifests,
         chunks=Chunks(filesystem, manifests, entropy, announces=not notices.publishing_is_asked),
         assembly=Assembly(filesystem, manifests, entropy),
+        joining=Joining(filesystem, manifests, entropy),
         sweeping=Sweeping(filesystem, manifests, ages),
         # A change waits for its lock inside a thread: that is no stall.
         stall_seconds=limits.share_stall_seconds + limits.lock_wait_seconds,
@@ -159,7 +162,12 @@ class Service:
 
     def stamp(self) -> Stamp:
         now = self.clock.now()
-        return Stamp(now=now, expires_at=now + self._ages.open)
+        return Stamp(now=now, expires_at=now + self._ages.open, sliding=self._ages.sliding)
+
+    def stamp_of_joined(self) -> Stamp:
+        """For a part whose bytes a published file has."""
+        now = self.clock.now()
+        return Stamp(now=now, expires_at=now + self._ages.joined)
 
     def tell(self, event: Event) -> None:
         for listener in self._listeners:
@@ -200,6 +208,19 @@ class Service:
         self._background[upload] = task
         task.add_done_callback(lambda done: self._ended(upload, done))
         return task
+
+    def in_background_anew(self, upload: UploadId, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        """The same, for news that work under way may have missed: it is begun once more when that has ended."""
+
+        def begin(_: object) -> None:
+            if not self.draining.is_set():
+                self.in_background(upload, work)
+
+        running = self._background.get(upload)
+        if running is None or running.done():
+            begin(None)
+        else:
+            running.add_done_callback(begin)
 
     def _ended(self, upload: UploadId, task: "asyncio.Task[Any]") -> None:
         if self._background.get(upload) is task:

@@ -10,7 +10,8 @@
     the same, young; published files moved or replaced         note
 
 Rules: what looks wrong is reported only when the manifest, read afresh afterwards, is still the same. The sha256 of a
-chunk is known until it is folded; of the assembly file its length is checked. Ages are this machine's clock's, and
+chunk is known until it is folded; of the assembly file, and of what a final upload has from its parts, the length is
+checked. Ages are this machine's clock's, and
 decide only between `mend` and `note`.
 """
 
@@ -217,7 +218,7 @@ class Look:
                 yield Discovery(upload, "short", Severity.DECIDE, sentence, (name,), damage=True)
             else:
                 for chunk in manifest.chunks:
-                    if chunk.file != name or chunk in whole:
+                    if chunk.file != name or chunk in whole or not chunk.sha256:
                         continue
                     if await self._is_whole(upload, chunk) is False:
                         sentence = f"{name} is not what was promised: its sha256 is another."

@@ -26,6 +26,10 @@ class Addresses:
         """`path` as this service knows it, without any prefix."""
         return self._prefix(headers, peer) + path
 
+    def spellings(self, headers: Headers, peer: str | None, path: str) -> frozenset[str]:
+        """Every path under which a client of this request may know `path`."""
+        return frozenset((path, self.base_path + path, self._prefix(headers, peer) + path))
+
     def _prefix(self, headers: Headers, peer: str | None) -> str:
         told = find(headers, FORWARDED_PREFIX)
         if not told or not self._trusts(peer):

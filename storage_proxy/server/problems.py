@@ -45,6 +45,7 @@ PROBLEMS: Mapping[type[StorageProxyError], Row] = {
     errors.ParameterMalformed: Row(400, "parameter-malformed", "A parameter is malformed"),
     errors.ChecksumUnknown: Row(400, "checksum-unknown", "Unknown checksum algorithm"),
     errors.ChecksumMismatch: Row(CHECKSUM_MISMATCH, "checksum-mismatch", "Checksum mismatch"),
+    errors.PartUnusable: Row(400, "part-unusable", "Not to be joined"),
     errors.LengthInconsistent: Row(400, "length-inconsistent", "The length is another one"),
     errors.LengthExceeded: Row(413, "length-exceeded", "More bytes than the upload has"),
     errors.SizeExceeded: Row(413, "size-exceeded", "The file is too large"),
@@ -61,6 +62,8 @@ PROBLEMS: Mapping[type[StorageProxyError], Row] = {
     errors.UploadNotFound: Row(404, "upload-not-found", "No such upload"),
     errors.UploadGone: Row(410, "upload-gone", "The upload is gone"),
     errors.NotFinished: Row(409, "not-finished", "The upload is not finished"),
+    errors.FinalTakesNoBytes: Row(403, "final-takes-no-bytes", "A final upload takes no bytes"),
+    errors.PartHasNoFile: Row(409, "part-has-no-file", "A part has no file of its own"),
     errors.OffsetMismatch: Row(409, "offset-mismatch", "The upload stands elsewhere"),
     errors.ChunkConflict: Row(409, "chunk-conflict", "Other bytes are stored there"),
     errors.AppendSuperseded: Row(409, "append-superseded", "Another request went on"),
@@ -72,6 +75,7 @@ PROBLEMS: Mapping[type[StorageProxyError], Row] = {
     # come again
     errors.UploadBusy: Row(LOCKED, "upload-busy", "The upload is being changed", retry_after=1),
     errors.NotYetPublished: Row(LOCKED, "not-yet-published", "The file is being assembled", retry_after=2),
+    errors.PartsUnfinished: Row(LOCKED, "parts-unfinished", "The parts are not finished", retry_after=2),
     # 503, not 429: Uppy slows all its uploads down at that, and other replicas may have room
     errors.AppendsExhausted: Row(503, "appends-exhausted", "Too many bodies at once", retry_after=2),
     # not the 408 and 400 that others give: they would be final

@@ -20,7 +20,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from storage_proxy.core.errors import LengthInconsistent, TokenRejected
-from storage_proxy.core.manifest import Manifest, Phase, UploadId
+from storage_proxy.core.manifest import Manifest, Order, Phase, UploadId
 from storage_proxy.core.target import Target, folder_path, join
 from storage_proxy.operations.append import Append, append
 from storage_proxy.operations.describe import describe, look_up
@@ -38,10 +38,14 @@ from storage_proxy.server.tus_routes import (
 )
 from storage_proxy.store.digests import ALGORITHMS
 from storage_proxy.wire import tokens, tus
-from storage_proxy.wire.fields import Headers, find
+from storage_proxy.wire.concatenation import UPLOAD_CONCAT
+from storage_proxy.wire.fields import Headers, find, malformed
 from storage_proxy.wire.tokens import SessionClaims
 
 LIBRARY_TYPE = "application/octet-stream"
+
+EXTENSIONS = ("checksum", "expiration")
+"""Uploads are created, and ended, by others; a token is for one of them, so none is joined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ class SessionRules:
     secret: str
     outlive: bool
     body_idle_seconds: float
+    order: Order
+    """of the uploads that the manager opens"""
 
     def __repr__(self) -> str:
         return "SessionRules(secret=***)"
@@ -83,7 +89,8 @@ class SessionRoutes:
         return await dispatch(request, {"OPTIONS": self.offer, "HEAD": self.tell, "GET": self.tell})
 
     async def offer(self, request: web.Request) -> web.Response:
-        return web.Response(status=200, headers=offer_headers(self._service))
+        extensions = EXTENSIONS if self._rules.order is Order.SEQUENTIAL else (*EXTENSIONS, tus.UNORDERED)
+        return web.Response(status=200, headers=offer_headers(self._service, extensions))
 
     async def head(self, request: web.Request) -> web.Response:
         _check_version(request.headers)
@@ -107,6 +114,10 @@ class SessionRoutes:
     async def post(self, request: web.Request) -> web.Response:
         """tus-js-client creates an upload where HEAD did not find one; this one was created with its token."""
         _check_version(request.headers)
+        concat = find(request.headers, UPLOAD_CONCAT)
+        if concat is not None:
+            # Ignored, it would mix up the parts of a file: each would be sent to this one upload.
+            raise malformed(UPLOAD_CONCAT, concat, "the file as one upload; uploads with a token are not joined")
         session = await self._session(request)
         manifest = await look_up(self._service, session.upload)
         declared = tus.find_length(request.headers)

@@ -26,8 +26,9 @@ from storage_proxy.core.manifest import Manifest, Order, Phase, Policy, UploadId
 from storage_proxy.core.target import Target
 from storage_proxy.core.transitions import refusal
 from storage_proxy.operations.append import Append, Appended, append
+from storage_proxy.operations.concatenate import concatenate
 from storage_proxy.operations.create import Wanted, create, new_upload_id
-from storage_proxy.operations.describe import describe, look_up
+from storage_proxy.operations.describe import describe, look_up_for_head
 from storage_proxy.operations.service import Service
 from storage_proxy.operations.terminate import terminate
 from storage_proxy.server.access import AccessKeys
@@ -39,6 +40,7 @@ from storage_proxy.server.progress import COMMITTED_OFFSET, status_body
 from storage_proxy.server.requests import Handler, dispatch
 from storage_proxy.store.digests import ALGORITHMS
 from storage_proxy.wire import tus
+from storage_proxy.wire.concatenation import PARTIAL, Concat, part_named
 from storage_proxy.wire.fields import malformed
 from storage_proxy.wire.metadata import UPLOAD_METADATA, Fields, metadata_text
 from storage_proxy.wire.tus import AppendTerms, CreationTerms, Offer, Standing
@@ -46,6 +48,8 @@ from storage_proxy.wire.tus import AppendTerms, CreationTerms, Offer, Standing
 # What clients call the name, the most telling first; Uppy sends the text "null" for a file outside any folder.
 NAME_KEYS = ("relativePath", "filename", "name")
 NOT_A_NAME = ("", "null")
+
+COLLECTION = "/files"
 
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -73,10 +77,10 @@ class TusRoutes:
 
     def routes(self, prefix: str) -> list[web.RouteDef]:
         return [
-            web.route("*", f"{prefix}/files", self.collection, expect_handler=continue_later),
-            web.route("*", f"{prefix}/files/", self.collection, expect_handler=continue_later),
-            web.route("*", f"{prefix}/files/{{upload}}", self.upload, expect_handler=continue_later),
-            web.route("*", f"{prefix}/files/{{upload}}/status", self.status, expect_handler=continue_later),
+            web.route("*", f"{prefix}{COLLECTION}", self.collection, expect_handler=continue_later),
+            web.route("*", f"{prefix}{COLLECTION}/", self.collection, expect_handler=continue_later),
+            web.route("*", f"{prefix}{COLLECTION}/{{upload}}", self.upload, expect_handler=continue_later),
+            web.route("*", f"{prefix}{COLLECTION}/{{upload}}/status", self.status, expect_handler=continue_later),
         ]
 
     async def collection(self, request: web.Request) -> web.StreamResponse:
@@ -103,33 +107,55 @@ class TusRoutes:
     # ---- without an upload ------------------------------------------------------------------------------------------
 
     async def offer(self, request: web.Request) -> web.Response:
-        return web.Response(status=204, headers=offer_headers(self._service))
+        return web.Response(status=204, headers=offer_headers(self._service, tus.EXTENSIONS))
 
     async def create(self, request: web.Request) -> web.Response:
         tus.check_version(request.headers)
         terms = tus.parse_creation(request.headers, ALGORITHMS)
         self._check_metadata(terms)
+        if terms.concat is not None and terms.concat.parts:
+            return await self._join(request, terms, terms.concat)
         if terms.body is not None:
             refuse_encoding(request.headers)
-        volume = self._volume(terms.fields)
-        upload = _bound(new_upload_id(self._service, volume))
-        wanted = Wanted(
-            target=self._target(terms.fields, upload),
-            length=terms.length,
-            order=terms.order or self._rules.order,
-            policy=self._rules.policy,
-            metadata=terms.metadata,
-            asker=asker_of(request, self._rules.headers_shown),
-        )
-        manifest = await create(self._service, upload, wanted)
+        upload = _bound(new_upload_id(self._service, self._volume(terms.fields)))
+        manifest = await create(self._service, upload, self._wanted(request, terms, upload))
         if terms.body is None:
             headers = (
                 {} if manifest.expires_at is None else {tus.UPLOAD_EXPIRES: tus.render_expires(manifest.expires_at)}
             )
         else:
             headers = await self._first_bytes(request, upload, terms.body)
-        location = self._addresses.location(request.headers, request.remote, f"/files/{upload}")
-        return web.Response(status=201, headers={"Location": location, **headers})
+        return web.Response(status=201, headers={**self._location(request, upload), **headers})
+
+    async def _join(self, request: web.Request, terms: CreationTerms, concat: Concat) -> web.Response:
+        collections = self._addresses.spellings(request.headers, request.remote, COLLECTION)
+        asked = request.rel_url.raw_path
+        parts = tuple(UploadId.parse(part_named(url, asked, collections)) for url in concat.parts)
+        # Pages name the volume with the final upload, if at all, and the same for its parts, if they are told to.
+        volume = self._volume(terms.fields) if metadata_text(terms.fields, "volume") else parts[0].volume
+        upload = _bound(new_upload_id(self._service, volume))
+        try:
+            await concatenate(self._service, upload, self._wanted(request, terms, upload), concat.text, parts)
+        except Refused:
+            await self._forget(upload)
+            raise
+        return web.Response(status=201, headers=self._location(request, upload))
+
+    def _wanted(self, request: web.Request, terms: CreationTerms, upload: UploadId) -> Wanted:
+        partial = terms.concat is not None and not terms.concat.parts
+        return Wanted(
+            # A part is not published: nobody's name for it can be wrong.
+            target=Target(upload.volume, upload.key) if partial else self._target(terms.fields, upload),
+            length=terms.length,
+            order=terms.order or self._rules.order,
+            policy=self._rules.policy,
+            metadata=terms.metadata,
+            asker=asker_of(request, self._rules.headers_shown),
+            partial=partial,
+        )
+
+    def _location(self, request: web.Request, upload: UploadId) -> dict[str, str]:
+        return {"Location": self._addresses.location(request.headers, request.remote, f"{COLLECTION}/{upload}")}
 
     async def _first_bytes(self, request: web.Request, upload: UploadId, terms: AppendTerms) -> dict[str, str]:
         """Upload-Offset of a creation with a body; in trouble that passes, as far as it came: its client then knows
@@ -185,7 +211,7 @@ class TusRoutes:
 
     async def head(self, request: web.Request) -> web.Response:
         tus.check_version(request.headers)
-        manifest = await look_up(self._service, _named(request))
+        manifest = await look_up_for_head(self._service, _named(request))
         return web.Response(headers=standing_headers(manifest))
 
     async def patch(self, request: web.Request) -> web.Response:
@@ -218,12 +244,14 @@ class TusRoutes:
 # ---- shared with the other way in ---------------------------------------------------------------------------------
 
 
-def offer_headers(service: Service) -> dict[str, str]:
-    return tus.render_offer(Offer(size_max=service.limits.upload_bytes_max, checksums=ALGORITHMS))
+def offer_headers(service: Service, extensions: tuple[str, ...]) -> dict[str, str]:
+    return tus.render_offer(Offer(service.limits.upload_bytes_max, ALGORITHMS, extensions))
 
 
 def standing_headers(manifest: Manifest) -> dict[str, str]:
-    return tus.render_standing(Standing(manifest.prefix, manifest.length, manifest.metadata, manifest.expires_at))
+    concat = PARTIAL if manifest.part is not None else manifest.final.text if manifest.final is not None else ""
+    offset = None if manifest.final is not None and manifest.phase is not Phase.PUBLISHED else manifest.prefix
+    return tus.render_standing(Standing(offset, manifest.length, manifest.metadata, manifest.expires_at, concat))
 
 
 def reached_headers(appended: Appended) -> dict[str, str]:

@@ -175,7 +175,12 @@ class Expiry(Section):
     """When what nobody can need any more is deleted."""
 
     open: Duration = 7 * DAY
-    """An unfinished upload, after its last change. Clients see it as Upload-Expires."""
+    """An unfinished upload, and a part that waits to be joined, after its last change. Clients see it as
+    Upload-Expires."""
+    sliding: bool = True
+    """Whether each change gives an upload this time anew; if not, it counts from the creation, whatever comes in."""
+    joined: Duration = HOUR
+    """A part, after a file that it was joined into has been published. Until then it can be joined into others, too."""
     published: Duration = DAY
     """The record of a published upload; the file itself stays."""
     ended: Duration = DAY

@@ -10,10 +10,11 @@ done, and a replica that wakes late finds nothing to publish again. These functi
 from dataclasses import dataclass
 from functools import partial
 
-from storage_proxy.core import transitions
+from storage_proxy.core import folding, transitions
 from storage_proxy.core.errors import PromisedBytesMissing, TargetNotAllowed, UploadNotFound
+from storage_proxy.core.folding import Fold
 from storage_proxy.core.manifest import Manifest, Phase, Policy, Publication
-from storage_proxy.core.transitions import Fold, Stamp
+from storage_proxy.core.transitions import Stamp
 from storage_proxy.ports import (
     Entropy,
     Filesystem,
@@ -60,12 +61,12 @@ class Assembly:
     def fold(self, key: str) -> Folded:
         """One bounded step: adopt a chunk as the assembly file, begin one, or copy what comes next."""
         manifest = self._manifests.read(key)
-        if manifest.phase not in (Phase.OPEN, Phase.CLOSED) or transitions.whole_file(manifest) is not None:
+        if manifest.phase not in folding.FOLDABLE or folding.whole_file(manifest) is not None:
             return Folded(manifest, 0, more=False)
-        if (chunk := transitions.adoptable(manifest)) is not None:
-            change = self._change(key, partial(transitions.adopt, file=chunk.file))
+        if (chunk := folding.adoptable(manifest)) is not None:
+            change = self._change(key, partial(folding.adopt, file=chunk.file))
             return Folded(change.after, 0, more=True)
-        folds = transitions.next_folds(manifest, FOLD_BYTES_MAX)
+        folds = folding.next_folds(manifest, FOLD_BYTES_MAX)
         if manifest.assembly is None:
             # An upload without a byte becomes a file without a byte.
             if not folds and not (manifest.phase is Phase.CLOSED and manifest.length == 0):
@@ -83,7 +84,7 @@ class Assembly:
             name, _ = under_new_name(self._entropy, layout.assembly_name, make)
         except NameMissing:
             raise UploadNotFound(upload=key) from None
-        change = self._manifests.change(key, partial(transitions.begin_assembly, file=name))
+        change = self._manifests.change(key, partial(folding.begin_assembly, file=name))
         if change.after.assembly is None or change.after.assembly.file != name:
             self._remove(key, name)
         return change.after
@@ -109,7 +110,7 @@ class Assembly:
         except NameMissing:
             return self._overtaken(manifest, folds)
         through = folds[-1].extent.end
-        change = self._change(key, partial(transitions.fold, file=file, through=through))
+        change = self._change(key, partial(folding.fold, file=file, through=through))
         return Folded(change.after, copied, more=True)
 
     def _overtaken(self, manifest: Manifest, folds: tuple[Fold, ...]) -> Folded:
@@ -141,7 +142,7 @@ class Assembly:
 
     def publish_announced(self, manifest: Manifest, stamp: Stamp) -> Manifest:
         """The same for a manifest that was just read or written: an old one does no harm, its names are gone."""
-        if manifest.phase is Phase.CLOSED and (file := transitions.whole_file(manifest)) is not None:
+        if manifest.phase is Phase.CLOSED and (file := folding.whole_file(manifest)) is not None:
             manifest = self._announce(manifest, file, attempt=0)
         for _ in range(NAMES_TRIED_MAX):
             if manifest.phase is not Phase.PUBLISHING:

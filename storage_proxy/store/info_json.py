@@ -1,8 +1,9 @@
 """The text of `info.json`, every version ever written.
 
-Rules: `SCHEMA` is the version written. An older text is upgraded, one step of `UPGRADES` at a time, when it is read,
-and is written anew only by the next change. A newer one is refused and stays untouched: an old replica must not drop
-fields it does not know. docs/disk-format.md describes each field for people.
+Rules: `SCHEMA` is the newest version written, and a text bears the oldest that can tell it: replicas that know no
+newer one go on with all other uploads. An older text is upgraded, one step of `UPGRADES` at a time, when it is read. A
+newer one is refused and stays untouched: an old replica must not drop fields it does not know. docs/disk-format.md
+describes each field for people.
 """
 
 import json
@@ -12,14 +13,29 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from storage_proxy.core.errors import ManifestTooNew, ManifestUnreadable, StorageProxyError
-from storage_proxy.core.manifest import Assembly, Chunk, Manifest, Notice, Order, Phase, Policy, Publication, UploadId
+from storage_proxy.core.manifest import (
+    Assembly,
+    Chunk,
+    Final,
+    Manifest,
+    Notice,
+    Order,
+    Part,
+    Phase,
+    Policy,
+    Publication,
+    UploadId,
+)
 from storage_proxy.core.target import Target
 from storage_proxy.store import layout
 
-SCHEMA = 1
+SCHEMA = 2
+
+# What schema 2 added. A text that has nothing to say in any of these is one that the first version wrote, and reads.
+SCHEMA_2 = {"notices", "notices_made", "part", "final"}
 
 # From schema n to n + 1. A step gets the parsed JSON and gives it back changed; its text never changes again.
-UPGRADES: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+UPGRADES: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: lambda raw: raw}
 
 
 class _Text(BaseModel):
@@ -45,16 +61,19 @@ class _Text(BaseModel):
     condemned: tuple[str, ...]
     notices: tuple[Notice, ...] = ()
     notices_made: int = 0
+    part: Part | None = None
+    final: Final | None = None
     created_at: float
     changed_at: float
     expires_at: float | None
 
 
 def render(manifest: Manifest, staged: str) -> bytes:
+    unused = {name for name in SCHEMA_2 if not getattr(manifest, name)}
     # `model_construct`: what is in a manifest was checked when it got there; checking it again costs each commit.
     return (
         _Text.model_construct(
-            schema_=SCHEMA,
+            schema_=1 if unused == SCHEMA_2 else SCHEMA,
             revision=manifest.revision,
             staged=staged,
             key=manifest.upload.key,
@@ -73,12 +92,13 @@ def render(manifest: Manifest, staged: str) -> bytes:
             condemned=manifest.condemned,
             notices=manifest.notices,
             notices_made=manifest.notices_made,
+            part=manifest.part,
+            final=manifest.final,
             created_at=manifest.created_at,
             changed_at=manifest.changed_at,
             expires_at=manifest.expires_at,
         )
-        # Left out where there is nothing to say: such a text is one that the first version wrote, and reads.
-        .model_dump_json(by_alias=True, exclude=set() if manifest.notices_made else {"notices", "notices_made"})
+        .model_dump_json(by_alias=True, exclude=unused)
         .encode()
     )
 
@@ -104,6 +124,8 @@ def parse(text: bytes, upload: UploadId) -> Manifest:
             condemned=read.condemned,
             notices=read.notices,
             notices_made=read.notices_made,
+            part=read.part,
+            final=read.final,
             created_at=read.created_at,
             changed_at=read.changed_at,
             expires_at=read.expires_at,
@@ -113,11 +135,20 @@ def parse(text: bytes, upload: UploadId) -> Manifest:
         if any(chunk.offset < 0 or chunk.length < 0 for chunk in manifest.chunks) or manifest.assembled < 0:
             raise ValueError("it holds a negative offset or length")
         for name in (*manifest.files, *manifest.condemned):
-            if layout.kind_of(name) not in (layout.Kind.CHUNK, layout.Kind.ASSEMBLY):
+            if layout.kind_of(name) not in layout.DATA:
                 raise ValueError(f"it names a file {name!r}")
+        for key in _others(manifest):
+            if not layout.is_key(key):
+                raise ValueError(f"it names an upload {key!r}")
     except (ValueError, StorageProxyError) as error:
         raise ManifestUnreadable(upload=str(upload), reason=str(error)) from error
     return manifest
+
+
+def _others(manifest: Manifest) -> tuple[str, ...]:
+    """Keys of the uploads that it names."""
+    pieces = manifest.final.pieces if manifest.final is not None else ()
+    return (*(piece.key for piece in pieces), *(manifest.part.awaited_by if manifest.part is not None else ()))
 
 
 def staged_of(text: bytes, upload: UploadId) -> str:
@@ -139,8 +170,8 @@ def revision_of(text: bytes) -> int:
 
 def _read(text: bytes, upload: UploadId) -> _Text:
     try:
-        # The common case first: today's schema, checked and built in one go.
-        if (today := _Text.model_validate_json(text)).schema_ == SCHEMA:
+        # The common case first: a schema that needs no step, checked and built in one go.
+        if (today := _Text.model_validate_json(text)).schema_ in (1, SCHEMA):
             return today
     except ValidationError:
         pass

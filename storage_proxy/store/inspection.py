@@ -21,8 +21,6 @@ from storage_proxy.store.manifests import Manifests
 
 T = TypeVar("T")
 
-DATA = (Kind.CHUNK, Kind.ASSEMBLY)
-
 # Not of the store's making and nobody's trouble: a doctor at work, and what an NFS client keeps of a file that was
 # removed while it was open.
 _PASSING = re.compile(r"doctor\.[0-9a-f]{32}|\.nfs[0-9a-f]+")
@@ -80,7 +78,7 @@ class Inspection:
         kinds = {name: layout.kind_of(name) for name in names}
         staged = tuple(name for name in names if kinds[name] in (Kind.STAGED_MANIFEST, Kind.FENCE))
         strange = tuple(name for name in names if kinds[name] is None and not _PASSING.fullmatch(name))
-        data = tuple(name for name in names if kinds[name] in DATA)
+        data = tuple(name for name in names if kinds[name] in layout.DATA)
         if Kind.MANIFEST not in kinds.values():
             return Inspected(None, None, data, staged, strange)
         try:
@@ -133,6 +131,8 @@ class Inspection:
 def expected(manifest: Manifest) -> dict[str, int]:
     """Each data file that the manifest needs, and how many bytes at least must be in it."""
     files = {chunk.file: chunk.length for chunk in manifest.chunks}
+    pieces = manifest.final.pieces if manifest.final is not None else ()
+    files |= {piece.file: piece.length or 0 for piece in pieces if piece.file is not None}
     if manifest.assembly is not None:
         files[manifest.assembly.file] = max(manifest.assembly.through, files.get(manifest.assembly.file, 0))
     if manifest.phase is Phase.PUBLISHING and manifest.assembly is not None:

@@ -8,7 +8,8 @@
             ├── info.<token>.staged     a manifest on its way
             ├── lock                    what fcntl locks; never replaced
             ├── chunk_<offset>.<token>.dat
-            └── assembly.<token>.dat    only where no chunk could become the assembly file as it was
+            ├── assembly.<token>.dat    only where no chunk could become the assembly file as it was
+            └── part.<token>.dat        a final upload's own link to the file of a part
 
 Rules: every part of a name that comes from outside (a key, an offset, a token) was checked against a pattern before it
 gets here, and `kind_of` knows each name that this file can spell.
@@ -34,9 +35,13 @@ class Kind(Enum):
     LOCK = re.compile(r"lock")
     CHUNK = re.compile(r"chunk_[0-9]{1,20}\.[0-9a-f]{32}\.dat")
     ASSEMBLY = re.compile(r"assembly\.[0-9a-f]{32}\.dat")
+    PART = re.compile(r"part\.[0-9a-f]{32}\.dat")
     CLOCK = re.compile(r"clock\.[0-9a-f]{32}")
     """made for a moment to read the share's clock"""
 
+
+DATA = (Kind.CHUNK, Kind.ASSEMBLY, Kind.PART)
+"""files that hold an upload's bytes"""
 
 _ANY = re.compile("|".join(f"(?P<{kind.name}>{kind.value.pattern})" for kind in Kind))
 
@@ -92,3 +97,7 @@ def chunk_name(offset: int, token: str) -> str:
 
 def assembly_name(token: str) -> str:
     return f"assembly.{token}.dat"
+
+
+def part_name(token: str) -> str:
+    return f"part.{token}.dat"

@@ -1,7 +1,7 @@
 """What dead writers left behind, and uploads that have ended.
 
 Rules: nothing is removed because it looks old; it is removed because, old or not, nobody can need it any more.
-    a chunk or assembly file that no manifest names   first *condemned* by a fenced change: its writer, should it wake,
+    a data file that no manifest names                first *condemned* by a fenced change: its writer, should it wake,
                                                       is refused by the same manifest
     a staged manifest of this or an older revision    its writer can no longer win that revision
     a fence of this or an older revision              it decides nothing any more
@@ -39,6 +39,10 @@ class Ages:
     orphans: float
     notices: float = 3 * 86400.0
     """how much longer the record of an ended upload is kept while somebody has still to be told of it"""
+    joined: float = 3600.0
+    """a part whose bytes a published file has"""
+    sliding: bool = True
+    """whether `open` counts from an upload's last change; else from its creation"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +86,23 @@ class Sweeping:
                 kept += self._ages.notices
             if age > kept:
                 return Tended(manifest, reaped=self._bury(key))
-        if manifest.phase is Phase.OPEN and age > self._ages.open:
+        if self._is_overdue(manifest, age, now, stamp):
             return self._expire(key, manifest, stamp)
         return Tended(manifest, swept=self._sweep(key, manifest, names, now, stamp))
 
     def clear(self, key: str, names: frozenset[str]) -> None:
         for name in names:
             self._remove(layout.within(key, name))
+
+    def _is_overdue(self, manifest: Manifest, age: float, now: float, stamp: Stamp) -> bool:
+        if manifest.phase not in (Phase.OPEN, Phase.WHOLE):
+            return False
+        if manifest.part is not None and manifest.part.joined:
+            return age > self._ages.joined
+        if self._ages.sliding or manifest.expires_at is None:
+            return age > self._ages.open
+        # Told by a replica's clock: it is over when it is by the share's clock, too.
+        return min(now, stamp.now) > manifest.expires_at
 
     # ---- one upload -------------------------------------------------------------------------------------------------
 
@@ -112,7 +126,7 @@ class Sweeping:
         return tuple(sorted((*rubbish, *orphans)))
 
     def _is_orphan(self, key: str, manifest: Manifest, name: str, now: float) -> bool:
-        if layout.kind_of(name) not in (Kind.CHUNK, Kind.ASSEMBLY) or name in manifest.files:
+        if layout.kind_of(name) not in layout.DATA or name in manifest.files:
             return False
         # One that is condemned already was left by a sweeper that died before the removal.
         return name in manifest.condemned or self._is_old(f"{layout.directory(key)}/{name}", now)

@@ -5,8 +5,8 @@ stands beside each check, MUST as M and SHOULD as S. Nothing is decided here abo
 right one is the core's to say. Nothing is hashed here. All parsers raise core's `Refused` leaves and nothing else.
 
 Three values cross the wire: `CreationTerms` (a POST), `AppendTerms` (a PATCH, or the body of a POST) and `Standing`
-(the answer to HEAD); a fourth, `Offer`, is the answer to OPTIONS. Upload-Metadata and Upload-Checksum have files of
-their own.
+(the answer to HEAD); a fourth, `Offer`, is the answer to OPTIONS. Upload-Metadata, Upload-Checksum and Upload-Concat
+have files of their own.
 """
 
 from collections.abc import Iterable
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from storage_proxy.core.errors import MediaTypeUnsupported, VersionUnsupported
 from storage_proxy.core.manifest import Order
 from storage_proxy.wire.checksums import CHECKSUMS, UPLOAD_CHECKSUM, Checksum, parse_checksum, render_checksum
+from storage_proxy.wire.concatenation import UPLOAD_CONCAT, Concat, is_final, parse_concat
 from storage_proxy.wire.fields import (
     Headers,
     demand,
@@ -42,7 +43,6 @@ UPLOAD_OFFSET = "Upload-Offset"
 UPLOAD_LENGTH = "Upload-Length"
 UPLOAD_DEFER_LENGTH = "Upload-Defer-Length"
 UPLOAD_EXPIRES = "Upload-Expires"
-UPLOAD_CONCAT = "Upload-Concat"
 UPLOAD_ORDER = "Upload-Order"
 """ours: `any` lets chunks come in any order, `sequential` is what TUS says"""
 METHOD_OVERRIDE = "X-HTTP-Method-Override"
@@ -51,6 +51,9 @@ CONTENT_LENGTH = "Content-Length"
 TRANSFER_ENCODING = "Transfer-Encoding"
 CACHE_CONTROL = "Cache-Control"
 
+UNORDERED = "unordered"
+"""ours: chunks may come in any order, see Upload-Order"""
+
 EXTENSIONS = (
     "creation",
     "creation-with-upload",
@@ -58,9 +61,11 @@ EXTENSIONS = (
     "checksum",
     "termination",
     "expiration",
-    "unordered",
+    "concatenation",
+    "concatenation-unfinished",
+    UNORDERED,
 )
-"""what is announced; the last word is ours and stands for Upload-Order"""
+"""what is announced"""
 
 METHODS_OVERRIDING = ("HEAD", "PATCH", "DELETE", "GET", "POST", "OPTIONS")
 
@@ -82,12 +87,13 @@ class CreationTerms:
     """What a POST asks for."""
 
     length: int | None
-    """None: deferred"""
+    """None: deferred, or the sum of the parts' lengths"""
     metadata: str = ""
     """as sent, and proven safe to be echoed"""
     order: Order | None = None
     body: AppendTerms | None = None
     """the first bytes come along (creation-with-upload)"""
+    concat: Concat | None = None
 
     @property
     def fields(self) -> Fields:
@@ -102,10 +108,13 @@ class CreationTerms:
 class Standing:
     """How far an upload is, as HEAD says it."""
 
-    offset: int
+    offset: int | None
+    """None: a final upload whose parts have not been joined yet"""
     length: int | None
     metadata: str = ""
     expires_at: float | None = None
+    concat: str = ""
+    """Upload-Concat as it came"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,20 +231,34 @@ def _render_body_terms(terms: AppendTerms) -> dict[str, str]:
 
 
 def parse_creation(headers: Headers, known: Iterable[str] = CHECKSUMS) -> CreationTerms:
-    # Concatenation is not announced. Ignored, it would publish each part of a file as if it were the whole.
     concat = find(headers, UPLOAD_CONCAT)
-    if concat is not None:
-        raise malformed(UPLOAD_CONCAT, concat, "the file as one upload, concatenation is not offered here")
+    parsed = None if concat is None else parse_concat(concat)
+    if parsed is not None and parsed.parts:
+        return _parse_final(headers, parsed)
     length = parse_length(headers)
     metadata = find(headers, UPLOAD_METADATA) or ""
     parse_metadata(metadata)
     # creation-with-upload: M the same type; the body then begins at byte 0. Any other body is not the upload's.
     body = _body_terms(headers, known, offset=0, length=None) if carries_bytes(headers) else None
-    return CreationTerms(length, metadata, parse_order(headers), body)
+    return CreationTerms(length, metadata, parse_order(headers), body, parsed)
+
+
+def _parse_final(headers: Headers, concat: Concat) -> CreationTerms:
+    for name in (UPLOAD_LENGTH, UPLOAD_DEFER_LENGTH):
+        # M: no Upload-Length, for it is the sum of the parts'.
+        if (text := find(headers, name)) is not None:
+            raise malformed(name, text, "a final upload without it: its length is the sum of its parts'")
+    if carries_bytes(headers) and (length := content_length_of(headers)) != 0:
+        raise malformed(CONTENT_LENGTH, str(length), "a final upload without a body: all its bytes are its parts'")
+    metadata = find(headers, UPLOAD_METADATA) or ""
+    parse_metadata(metadata)
+    return CreationTerms(None, metadata, concat=concat)
 
 
 def render_creation(terms: CreationTerms) -> dict[str, str]:
-    headers = render_length(terms.length)
+    headers: dict[str, str] = {} if terms.concat is None else {UPLOAD_CONCAT: terms.concat.text}
+    if terms.concat is None or not terms.concat.parts:
+        headers |= render_length(terms.length)
     if terms.metadata:
         headers[UPLOAD_METADATA] = echoed(terms.metadata)
     if terms.order is not None:
@@ -285,8 +308,14 @@ def render_reached(offset: int, expires_at: float | None = None) -> dict[str, st
 
 
 def render_standing(standing: Standing) -> dict[str, str]:
-    # M: Upload-Offset always, also at 0; M: Upload-Length if known, else M Upload-Defer-Length.
-    headers = render_reached(standing.offset, standing.expires_at) | render_length(standing.length)
+    # M: Upload-Offset always, also at 0; but S: not while the parts of a final upload are not joined.
+    headers = {} if standing.offset is None else render_reached(standing.offset, standing.expires_at)
+    if standing.length is not None or not is_final(standing.concat):
+        # M: Upload-Length if known, else M Upload-Defer-Length; M: a final upload's as soon as it can be calculated.
+        headers |= render_length(standing.length)
+    if standing.concat:
+        # M: as it came.
+        headers[UPLOAD_CONCAT] = standing.concat
     # M: no cache may keep this answer.
     headers[CACHE_CONTROL] = "no-store"
     if standing.metadata:
@@ -297,7 +326,12 @@ def render_standing(standing: Standing) -> dict[str, str]:
 
 def parse_standing(headers: Headers) -> Standing:
     metadata = echoed(find(headers, UPLOAD_METADATA) or "")
-    return Standing(parse_offset(headers), parse_length(headers), metadata, find_expires(headers))
+    concat = find(headers, UPLOAD_CONCAT) or ""
+    if is_final(concat):
+        offset, length = find_integer(headers, UPLOAD_OFFSET), find_length(headers)
+    else:
+        offset, length = parse_offset(headers), parse_length(headers)
+    return Standing(offset, length, metadata, find_expires(headers), concat)
 
 
 def render_offer(offer: Offer) -> dict[str, str]:

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage_proxy.core import extents, transitions
+from storage_proxy.core import extents, folding, transitions
 from storage_proxy.core.errors import (
     AppendSuperseded,
+    FinalTakesNoBytes,
     LengthExceeded,
     LengthInconsistent,
     NotYetPublished,
@@ -25,9 +26,12 @@ from storage_proxy.core.extents import Extent
 from storage_proxy.core.manifest import (
     Assembly,
     Chunk,
+    Final,
     Manifest,
     Order,
+    Part,
     Phase,
+    Piece,
     Policy,
     Publication,
     UploadId,
@@ -64,6 +68,8 @@ WHOLE = Assembly("chunk_0.a.dat", LENGTH)
 # One upload as it is in each phase.
 IN_PHASE = {
     Phase.OPEN: manifest(chunk(0, 50)),
+    Phase.WHOLE: manifest(phase=Phase.WHOLE, assembly=WHOLE, part=Part()),
+    Phase.WAITING: manifest(phase=Phase.WAITING, final=Final("final;a", (Piece("a" * 32, LENGTH),))),
     Phase.CLOSED: manifest(phase=Phase.CLOSED, assembly=WHOLE),
     Phase.PUBLISHING: manifest(phase=Phase.PUBLISHING, assembly=WHOLE, publication=PUBLICATION),
     Phase.PUBLISHED: manifest(phase=Phase.PUBLISHED, publication=PUBLICATION),
@@ -75,7 +81,7 @@ IN_PHASE = {
 VERBS: dict[str, Callable[[Manifest], Manifest]] = {
     "declare_length": lambda m: transitions.declare_length(m, LENGTH, 1000, STAMP),
     "commit": lambda m: transitions.commit(m, chunk(50, 20), STAMP),
-    "fold": lambda m: transitions.fold(
+    "fold": lambda m: folding.fold(
         replace(m, assembly=m.assembly or Assembly("assembly", 10)), m.assembly.file if m.assembly else "assembly", 40
     ),
     "announce": lambda m: transitions.announce(m, WHOLE.file, replace(PUBLICATION, attempt=1)),
@@ -88,10 +94,22 @@ VERBS: dict[str, Callable[[Manifest], Manifest]] = {
 
 SAME = "="
 OUTCOMES: dict[str, tuple[object, ...]] = {
-    # in the order of the phases: open, closed, publishing, published, failed, terminated, expired
-    "declare_length": (SAME, NotYetPublished, NotYetPublished, SAME, PublishFailed, UploadNotFound, UploadGone),
+    # in the order of the phases: open, whole, waiting, closed, publishing, published, failed, terminated, expired
+    "declare_length": (
+        SAME,
+        SAME,
+        FinalTakesNoBytes,
+        NotYetPublished,
+        NotYetPublished,
+        SAME,
+        PublishFailed,
+        UploadNotFound,
+        UploadGone,
+    ),
     "commit": (
         Phase.OPEN,
+        NeedsComparison,
+        FinalTakesNoBytes,
         NotYetPublished,
         NotYetPublished,
         NeedsComparison,
@@ -99,12 +117,14 @@ OUTCOMES: dict[str, tuple[object, ...]] = {
         UploadNotFound,
         UploadGone,
     ),
-    "fold": (Phase.OPEN, SAME, SAME, None, SAME, None, None),
-    "announce": (SAME, Phase.PUBLISHING, Phase.PUBLISHING, SAME, SAME, SAME, SAME),
-    "publish": (None, None, Phase.PUBLISHED, SAME, Phase.PUBLISHED, UploadNotFound, UploadGone),
-    "fail": (SAME, Phase.FAILED, Phase.FAILED, SAME, SAME, SAME, SAME),
-    "retry": (SAME, SAME, SAME, SAME, Phase.CLOSED, SAME, SAME),
+    "fold": (Phase.OPEN, SAME, None, SAME, SAME, None, SAME, None, None),
+    "announce": (SAME, SAME, SAME, Phase.PUBLISHING, Phase.PUBLISHING, SAME, SAME, SAME, SAME),
+    "publish": (None, None, None, None, Phase.PUBLISHED, SAME, Phase.PUBLISHED, UploadNotFound, UploadGone),
+    "fail": (SAME, SAME, SAME, Phase.FAILED, Phase.FAILED, SAME, SAME, SAME, SAME),
+    "retry": (SAME, SAME, SAME, SAME, SAME, SAME, Phase.CLOSED, SAME, SAME),
     "terminate": (
+        Phase.TERMINATED,
+        Phase.TERMINATED,
         Phase.TERMINATED,
         Phase.TERMINATED,
         NotYetPublished,
@@ -113,7 +133,7 @@ OUTCOMES: dict[str, tuple[object, ...]] = {
         UploadNotFound,
         UploadGone,
     ),
-    "expire": (Phase.EXPIRED, SAME, SAME, SAME, SAME, SAME, SAME),
+    "expire": (Phase.EXPIRED, Phase.EXPIRED, SAME, SAME, SAME, SAME, SAME, SAME, SAME),
 }
 CELLS = [
     (verb, phase, outcome)
@@ -242,12 +262,12 @@ def test_the_coverage_only_grows_whatever_is_committed_folded_or_swept(pieces: l
             break
         new = chunk(offset, length, name=f"chunk_{offset}.{number:032x}.dat")
         now = transitions.commit(now, new, STAMP, agreed=[Extent(0, LENGTH)])
-        if (first := transitions.adoptable(now)) is not None:
-            now = transitions.adopt(now, first.file)
-        for fold in transitions.next_folds(now, 15):
+        if (first := folding.adoptable(now)) is not None:
+            now = folding.adopt(now, first.file)
+        for fold in folding.next_folds(now, 15):
             assert now.assembly is None or fold.extent.start >= now.assembly.through
             if now.assembly is not None:
-                now = transitions.fold(now, now.assembly.file, fold.extent.end)
+                now = folding.fold(now, now.assembly.file, fold.extent.end)
         now = transitions.condemn(now, [new.file, "chunk_9.unknown.dat"], STAMP)
         assert not extents.subtract(before, now.coverage)
         assert new.file not in now.condemned or new.file not in now.files
@@ -307,36 +327,36 @@ def test_the_first_subdirectory_decides() -> None:
 
 
 def test_a_file_that_may_still_be_written_is_not_adopted() -> None:
-    assert transitions.adoptable(manifest(chunk(0, 50, sealed=False))) is None
-    assert transitions.adoptable(manifest(chunk(0, 50))) is not None
+    assert folding.adoptable(manifest(chunk(0, 50, sealed=False))) is None
+    assert folding.adoptable(manifest(chunk(0, 50))) is not None
 
 
 def test_the_last_chunk_of_the_prefix_is_not_folded_while_it_grows() -> None:
     growing = manifest(chunk(0, 50, sealed=False), assembly=Assembly("assembly", 0))
-    assert transitions.next_folds(growing, 100) == ()
+    assert folding.next_folds(growing, 100) == ()
     overtaken = manifest(chunk(0, 50, sealed=False), chunk(40, 20), assembly=Assembly("assembly", 0))
-    assert [fold.extent for fold in transitions.next_folds(overtaken, 100)] == [Extent(0, 50), Extent(50, 60)]
+    assert [fold.extent for fold in folding.next_folds(overtaken, 100)] == [Extent(0, 50), Extent(50, 60)]
 
 
 def test_a_fold_is_bounded_and_goes_on_where_it_stopped() -> None:
     before = manifest(chunk(0, 50), assembly=Assembly("assembly", 0))
-    (fold,) = transitions.next_folds(before, 20)
+    (fold,) = folding.next_folds(before, 20)
     assert (fold.source_offset, fold.extent) == (0, Extent(0, 20))
-    after = transitions.fold(before, "assembly", 20)
+    after = folding.fold(before, "assembly", 20)
     assert after.chunks == before.chunks, "a chunk is needed until the whole of it is folded"
-    (fold,) = transitions.next_folds(after, 50)
+    (fold,) = folding.next_folds(after, 50)
     assert (fold.source_offset, fold.extent) == (20, Extent(20, 50))
 
 
 def test_who_lost_the_race_for_the_assembly_file_folds_nothing_into_his_own() -> None:
     theirs = manifest(chunk(0, 50), assembly=Assembly("theirs", 0))
-    assert transitions.begin_assembly(theirs, "mine") is theirs
-    assert transitions.fold(theirs, "mine", 50) is theirs
+    assert folding.begin_assembly(theirs, "mine") is theirs
+    assert folding.fold(theirs, "mine", 50) is theirs
 
 
 def test_an_upload_in_one_piece_is_announced_without_a_copy() -> None:
     closed = manifest(chunk(0, LENGTH), phase=Phase.CLOSED)
-    name = transitions.whole_file(closed)
+    name = folding.whole_file(closed)
     assert name == closed.chunks[0].file
     after = transitions.announce(closed, name, PUBLICATION)
     assert (after.phase, after.assembly, after.chunks) == (Phase.PUBLISHING, Assembly(name, LENGTH), ())

@@ -282,8 +282,9 @@ def records(data: Path) -> list[Any]:
     return [json.loads(path.read_text()) for path in data.glob(".uploads/*/*/info.json")]
 
 
-async def tidy(data: Path, published: Sequence[str], seconds: float = 30.0) -> None:
-    """Wait until the janitors have swept; then there is one record for each published file, and nothing else."""
+async def tidy(data: Path, published: Sequence[str], seconds: float = 30.0, ended: int = 0) -> None:
+    """Wait until the janitors have swept; then there is one record for each published file, and nothing else but
+    those of uploads that their client has ended."""
     left: list[str] = []
 
     async def nothing_left() -> bool:
@@ -294,4 +295,5 @@ async def tidy(data: Path, published: Sequence[str], seconds: float = 30.0) -> N
         await until("tidy", nothing_left, seconds)
     except AssertionError as error:
         raise AssertionError(f"left behind on the volume: {left}") from error
-    assert sorted(record["phase"] for record in records(data)) == ["published"] * len(published)
+    phases = sorted(record["phase"] for record in records(data))
+    assert phases == ["published"] * len(published) + ["terminated"] * ended

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import cast
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -241,3 +242,33 @@ async def test_replicas_that_are_told_to_stop_while_they_receive_answer_and_hand
         assert told.count(("PATCH", 503)) == 2
         assert balancer.cut == 0
         await check_all(client, balancer, replicas, source, "whole.bin", upload, path)
+
+
+@pytest.mark.parametrize("chunk", [None, 2 * MIB], ids=["one body a part", "chunks"])
+async def test_parts_sent_at_once_through_three_replicas_become_one_file(
+    replicas: Replicas, client: Client, tmp_path: Path, chunk: int | None
+) -> None:
+    source = random_file(tmp_path / "source.bin", 21 * MIB + 12_347)
+    started = await replicas.start(3)
+    options: dict[str, object] = {"parallelUploads": 4, **({} if chunk is None else {"chunkSize": chunk})}
+    async with Balancer(started, SPEED) as balancer:
+        killer = Killer(balancer, started)
+        async with TusJs(f"{balancer.url}/files", source, metadata={"filename": "whole.bin"}, **options) as upload:
+            await upload.sent(9 * MIB)
+            await killer.strike_and_restart(upload)
+            path = await upload.succeeds()
+        assert len(killer.killed) == 1
+        answers = [answer for answer in upload.all("answer") if answer["method"] == "POST"]
+        parts = [urlsplit(answer["url"]).path for answer in upload.all("answer") if answer["method"] == "PATCH"]
+        assert [answer["status"] for answer in answers] == [201] * 5
+        assert len(set(parts)) == 4
+        assert sha256(replicas.data / "whole.bin") == sha256(source)
+        for replica in started:
+            assert await client.offset(replica.url, path) == source.stat().st_size
+            assert (await client.status(replica.url, path))["phase"] == "published"
+        assert set(balancer.served) == {replica.name for replica in replicas.all}, "a replica was never used"
+        for part in set(parts):
+            assert (await client.ask("DELETE", balancer.url + part, {"Tus-Resumable": "1.0.0"})).status == 204
+        # The file has nothing of them but their bytes.
+        assert (await client.ask("GET", balancer.url + path)).body == source.read_bytes()
+        await tidy(replicas.data, ["whole.bin"], ended=4)

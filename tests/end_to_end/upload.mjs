@@ -44,6 +44,7 @@ const upload = new Upload(source(), {
   uploadDataDuringCreation: options.uploadDataDuringCreation ?? false,
   overridePatchMethod: options.overridePatchMethod ?? false,
   addRequestId: options.addRequestId ?? false,
+  parallelUploads: options.parallelUploads ?? 1,
   ...(options.urlStorage && { urlStorage: new FileUrlStorage(options.urlStorage) }),
   storeFingerprintForResuming: Boolean(options.urlStorage),
   onShouldRetry: shouldRetry,

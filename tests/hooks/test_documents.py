@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage_proxy.core.errors import HookFailed
-from storage_proxy.core.manifest import Manifest, Notice, Order, Phase, Policy, Publication, UploadId
+from storage_proxy.core.manifest import (
+    Final,
+    Manifest,
+    Notice,
+    Order,
+    Part,
+    Phase,
+    Piece,
+    Policy,
+    Publication,
+    UploadId,
+)
 from storage_proxy.core.target import Target
 from storage_proxy.hooks import documents
 from storage_proxy.ports import Asked, Asker, Verdict
@@ -49,6 +60,15 @@ def test_a_notice_has_tusds_fields_and_ours() -> None:
             "HTTPRequest": None,
         },
     }
+
+
+def test_parts_and_final_uploads_are_told_as_such() -> None:
+    part = documents.notice("id", Notice(1, "post-create", 7.5, 0), replace(MANIFEST, part=Part()))
+    assert (part["Event"]["Upload"]["IsPartial"], part["Event"]["Upload"]["IsFinal"]) == (True, False)
+    final = Final("final;x", (Piece("a" * 32), Piece("b" * 32)))
+    upload = documents.notice("id", Notice(1, "post-create", 7.5, 0), replace(MANIFEST, final=final))["Event"]["Upload"]
+    assert (upload["IsPartial"], upload["IsFinal"]) == (False, True)
+    assert upload["PartialUploads"] == [f"main.{'a' * 32}", f"main.{'b' * 32}"]
 
 
 def test_a_question_shows_who_has_asked() -> None:

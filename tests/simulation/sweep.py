@@ -134,6 +134,10 @@ class Scenario:
     standing: bytes | None = None
     """what is at the target before"""
     ends: tuple[Phase, ...] = (Phase.PUBLISHED,)
+    client: "Callable[[Replica, UploadId, bytes], Client] | None" = None
+    """makes another client than the one that sends one upload"""
+    settles_after: float = 2 * 3600
+    """so many seconds after its end nothing is left but markers"""
 
     @property
     def wanted(self) -> Wanted:
@@ -188,7 +192,7 @@ class World:
         if self.scenario.standing is not None:
             self.share.plant_file(TARGET, self.scenario.standing)
         upload = new_upload_id(self.first.service, VOLUME)
-        self.client = Client(self.first, upload, self.scenario.content)
+        self.client = (self.scenario.client or Client)(self.first, upload, self.scenario.content)
         self.began_at = self.share.calls
 
     def _replica(self, name: str, clock: HandClock | None = None) -> Replica:
@@ -266,7 +270,7 @@ class World:
 
     async def check_leftovers(self) -> None:
         """Nothing is left but the marker; and later on not even that."""
-        await self._tidy(3600 * 2)
+        await self._tidy(self.scenario.settles_after)
         known = (layout.Kind.MANIFEST, layout.Kind.LOCK)
         left = [path for path in self._ours() if layout.kind_of(path.rpartition("/")[2]) not in known]
         if Phase.FAILED not in self.scenario.ends:
@@ -277,7 +281,8 @@ class World:
     async def _tidy(self, seconds: float) -> None:
         self.share.now += seconds
         self.second.clock.advance(seconds)
-        for _ in range(2):
+        # One may carry through what a dead replica had decided, one expire, one sweep.
+        for _ in range(3):
             assert await reap(self.second.service, self.second.volume)
             await self.second.rest()
 

@@ -1,10 +1,14 @@
 """Crash and fault at every call of every scenario: the promises hold whatever dies, whenever. See `sweep.py`."""
 
+from collections.abc import Callable
+
 import pytest
 
 from storage_proxy.core.errors import StorageProxyError
-from storage_proxy.core.manifest import Order, Phase, Policy
+from storage_proxy.core.manifest import Order, Phase, Policy, UploadId
 from storage_proxy.ports import BodyBroken
+from storage_proxy.testing.replicas import Replica
+from tests.simulation.joiner import Joiner, final_before_its_parts, parts_in_pieces, parts_then_final
 from tests.simulation.sweep import CONTENT, FAULTS, OLD, Client, Fault, Scenario, count_calls, sweep_one
 
 LENGTH = len(CONTENT)
@@ -79,6 +83,18 @@ async def refused_at_the_end(client: Client) -> None:
         await client.ask()
 
 
+def joiner(*lengths: int) -> Callable[[Replica, UploadId, bytes], Client]:
+    def make(replica: Replica, upload: UploadId, content: bytes) -> Client:
+        client = Joiner(replica, upload, content)
+        client.divide(*lengths)
+        return client
+
+    return make
+
+
+# A part whose final upload's replica died before it told the part so stays for as long as others.
+PARTS_AGE = 8 * 86400
+
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
@@ -97,6 +113,16 @@ SCENARIOS = {
         Scenario("terminated", terminated, ends=(Phase.TERMINATED, Phase.PUBLISHED)),
         Scenario("replacing", in_pieces, policy=Policy.REPLACE, standing=OLD),
         Scenario("keeping both", one_append, policy=Policy.KEEP_BOTH, standing=OLD),
+        Scenario("joined", parts_then_final, client=joiner(120, 180), settles_after=PARTS_AGE),
+        Scenario("joined from pieces", parts_in_pieces, client=joiner(120, 180), settles_after=PARTS_AGE),
+        Scenario("joined before", final_before_its_parts, client=joiner(120, 180), settles_after=PARTS_AGE),
+        Scenario(
+            "joined with one part twice",
+            parts_then_final,
+            client=joiner(100, 50, 0),
+            content=CONTENT[:150] + CONTENT[:100],
+            settles_after=PARTS_AGE,
+        ),
         Scenario("refusing", refused_at_the_end, policy=Policy.REFUSE, standing=OLD, ends=(Phase.FAILED,)),
     )
 }

@@ -1,6 +1,7 @@
 """The text of info.json: what is written is read, every version ever written is read, and nothing else is."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,9 +12,12 @@ from storage_proxy.core.errors import ManifestTooNew, ManifestUnreadable
 from storage_proxy.core.manifest import (
     Assembly,
     Chunk,
+    Final,
     Manifest,
     Order,
+    Part,
     Phase,
+    Piece,
     Policy,
     Publication,
     UploadId,
@@ -32,6 +36,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
     def chunk(offset: int, length: int, token: str, sealed: bool) -> Chunk:
         return Chunk(offset, length, "ab" * 32, layout.chunk_name(offset, token), sealed)
 
+    pieces = st.builds(Piece, TOKENS, st.none() | OFFSETS, st.none() | TOKENS.map(layout.part_name))
     chunks = st.builds(chunk, OFFSETS, OFFSETS, TOKENS, st.booleans())
     return Manifest(
         upload=UPLOAD,
@@ -49,6 +54,8 @@ def manifests(draw: st.DrawFn) -> Manifest:
         publication=draw(st.none() | st.builds(Publication, st.just("a"), OFFSETS, st.integers(0, 9))),
         reason=draw(st.none() | st.text(max_size=30)),
         condemned=tuple(draw(st.lists(TOKENS.map(lambda token: layout.chunk_name(1, token)), max_size=3))),
+        part=draw(st.none() | st.builds(Part, st.lists(TOKENS, max_size=2).map(tuple), st.booleans())),
+        final=draw(st.none() | st.builds(Final, st.just("final;/files/a"), st.lists(pieces, max_size=3).map(tuple))),
         created_at=draw(st.floats(0, 4e9)),
         changed_at=draw(st.floats(0, 4e9)),
         expires_at=draw(st.none() | st.floats(0, 4e9)),
@@ -83,12 +90,37 @@ def test_schema_1_is_read_and_written_as_it_ever_was() -> None:
     assert info_json.render(manifest, STAGED) == SCHEMA_1
 
 
+# A part and a final upload, as the version wrote them that first could.
+SCHEMA_2_PART = SCHEMA_1.replace(b'"schema":1', b'"schema":2').replace(
+    b',"created_at"', b',"part":{"awaited_by":["' + b"d" * 32 + b'"],"joined":false},"created_at"'
+)
+SCHEMA_2_FINAL = SCHEMA_1.replace(b'"schema":1', b'"schema":2').replace(
+    b',"created_at"',
+    b',"final":{"text":"final;/files/main.' + b"e" * 32 + b'","pieces":[{"key":"' + b"e" * 32 + b'",'
+    b'"length":5,"file":"part.' + b"f" * 32 + b'.dat"}]},"created_at"',
+)
+
+
+def test_schema_2_is_read_and_written_as_it_ever_was() -> None:
+    part, final = (info_json.parse(text, UPLOAD) for text in (SCHEMA_2_PART, SCHEMA_2_FINAL))
+    assert part.part == Part(awaited_by=("d" * 32,))
+    assert final.final is not None
+    assert final.final.pieces == (Piece("e" * 32, 5, "part." + "f" * 32 + ".dat"),)
+    assert (info_json.render(part, STAGED), info_json.render(final, STAGED)) == (SCHEMA_2_PART, SCHEMA_2_FINAL)
+
+
+def test_only_what_an_old_replica_could_not_tell_bears_a_newer_schema() -> None:
+    plain = info_json.parse(SCHEMA_1, UPLOAD)
+    assert json.loads(info_json.render(plain, STAGED))["schema"] == 1
+    assert json.loads(info_json.render(replace(plain, part=Part()), STAGED))["schema"] == 2
+
+
 def changed(**fields: Any) -> bytes:
     return json.dumps({**json.loads(SCHEMA_1), **fields}).encode()
 
 
 def test_a_newer_schema_is_refused_whatever_else_it_holds() -> None:
-    for text in (changed(schema=2), changed(schema=9, unheard_of=True)):
+    for text in (changed(schema=3), changed(schema=9, unheard_of=True)):
         with pytest.raises(ManifestTooNew) as refused:
             info_json.parse(text, UPLOAD)
         assert refused.value.schema_known == info_json.SCHEMA
@@ -99,7 +131,7 @@ def test_an_older_schema_is_upgraded_step_by_step(monkeypatch: pytest.MonkeyPatc
         raw["target"] = raw.pop("destination")
         return raw
 
-    monkeypatch.setattr(info_json, "UPGRADES", {0: from_0})
+    monkeypatch.setattr(info_json, "UPGRADES", {**info_json.UPGRADES, 0: from_0})
     old = json.loads(SCHEMA_1)
     old |= {"schema": 0, "destination": old.pop("target")}
     assert info_json.parse(json.dumps(old).encode(), UPLOAD) == info_json.parse(SCHEMA_1, UPLOAD)
@@ -127,6 +159,9 @@ def test_an_older_schema_is_upgraded_step_by_step(monkeypatch: pytest.MonkeyPatc
         changed(assembly={"file": f"assembly.{'b' * 32}.dat", "through": -5}),
         changed(condemned=["/etc/passwd"]),
         changed(length=-1),
+        SCHEMA_2_PART.replace(b"d" * 32, b"../../outside"),
+        SCHEMA_2_FINAL.replace(b'"key":"' + b"e" * 32, b'"key":"../x'),
+        SCHEMA_2_FINAL.replace(b"part." + b"f" * 32, b"info"),
     ],
 )
 def test_what_is_no_manifest_is_refused_with_a_sentence(text: bytes) -> None:

@@ -19,6 +19,7 @@ TOKEN = "0123456789abcdef" * 2
         ("lock", Kind.LOCK),
         (layout.chunk_name(2**63 - 1, TOKEN), Kind.CHUNK),
         (layout.assembly_name(TOKEN), Kind.ASSEMBLY),
+        (layout.part_name(TOKEN), Kind.PART),
         (f"clock.{TOKEN}", Kind.CLOCK),
     ],
 )

@@ -78,7 +78,7 @@ def test_a_share_that_calls_every_name_taken_is_a_fault_of_the_share(share: Simu
 
 def test_a_newer_replicas_manifest_is_neither_read_nor_changed(share: SimulatedShare, replica: Replica) -> None:
     replica.volume.manifests.create(FIRST)
-    text = share.tree()[layout.manifest(KEY)].replace(b'"schema":1', b'"schema":2')
+    text = share.tree()[layout.manifest(KEY)].replace(b'"schema":1', b'"schema":9')
     share.unplant(layout.manifest(KEY))
     share.plant_file(layout.manifest(KEY), text)
     fresh = Replica(share, "fresh")

@@ -1,5 +1,7 @@
 """What the janitor may take, and the races it must lose."""
 
+from dataclasses import replace
+
 import pytest
 
 from storage_proxy.core.errors import AppendSuperseded, UploadNotFound
@@ -7,7 +9,7 @@ from storage_proxy.core.manifest import Manifest, Order, Phase, Policy, UploadId
 from storage_proxy.core.target import Target
 from storage_proxy.core.transitions import Stamp
 from storage_proxy.store import layout
-from storage_proxy.store.sweeping import Tended
+from storage_proxy.store.sweeping import Sweeping, Tended
 from storage_proxy.testing.filesystem import SimulatedShare
 from storage_proxy.testing.replicas import AGES, VOLUME, Replica
 
@@ -55,6 +57,20 @@ def test_an_open_upload_expires_after_its_time_and_its_bytes_go(bench: Bench) ->
     assert bench.tend(2).expired
     assert bench.manifest.phase is Phase.EXPIRED
     assert not [name for name in bench.names() if name.startswith("chunk_")]
+
+
+def test_time_that_counts_from_the_creation_is_over_when_both_clocks_say_so(bench: Bench) -> None:
+    bench.replica.volume.manifests.change(
+        bench.key, lambda manifest: replace(manifest, expires_at=bench.share.now + 100)
+    )
+    sweeping = Sweeping(bench.janitor.filesystem, bench.janitor.volume.manifests, replace(AGES, sliding=False))
+
+    def tend(share: float, replica: float) -> Tended:
+        return sweeping.tend(bench.key, bench.share.now + share, Stamp(bench.share.now + replica, sliding=False))
+
+    assert not tend(99, 101).expired
+    assert not tend(101, 99).expired
+    assert tend(101, 101).expired
 
 
 def test_an_append_that_comes_in_while_the_janitor_looks_keeps_the_upload_alive(bench: Bench) -> None:

@@ -18,6 +18,7 @@ from storage_proxy.core.errors import (
 from storage_proxy.core.manifest import Order
 from storage_proxy.wire import tus
 from storage_proxy.wire.checksums import CHECKSUMS, Checksum
+from storage_proxy.wire.concatenation import Concat, parse_concat, render_concat
 from storage_proxy.wire.metadata import render_metadata
 from storage_proxy.wire.tus import AppendTerms, CreationTerms, Offer, Standing
 
@@ -143,6 +144,16 @@ GOOD_CREATIONS: list[tuple[dict[str, str], CreationTerms]] = [
         CreationTerms(9, body=AppendTerms(0, checksum=SHA1_VALUE, content_length=3)),
     ),
     ({"Upload-Defer-Length": "1", "Transfer-Encoding": "chunked"} | TYPE, CreationTerms(None, body=AppendTerms(0))),
+    ({"Upload-Length": "9", "Upload-Concat": "partial"}, CreationTerms(9, concat=Concat("partial"))),
+    (
+        {"Upload-Concat": "final;/files/a  https://other/files/b", "Upload-Metadata": "a QQ==", "Content-Length": "0"}
+        | TYPE,
+        CreationTerms(
+            None,
+            "a QQ==",
+            concat=Concat("final;/files/a  https://other/files/b", ("/files/a", "https://other/files/b")),
+        ),
+    ),
 ]
 BAD_CREATIONS: list[tuple[dict[str, str], type[Refused], str]] = [
     ({}, HeaderMissing, "Upload-Length"),
@@ -160,8 +171,15 @@ BAD_CREATIONS: list[tuple[dict[str, str], type[Refused], str]] = [
     ({"Upload-Length": "5", "Upload-Order": ""}, HeaderMalformed, "Upload-Order"),
     ({"Upload-Length": "5", "Upload-Metadata": "a QQ"}, HeaderMalformed, "Upload-Metadata"),
     ({"Upload-Length": "5", "Upload-Metadata": "a\r\nX: y"}, HeaderMalformed, "Upload-Metadata"),
-    ({"Upload-Length": "5", "Upload-Concat": "partial"}, HeaderMalformed, "Upload-Concat"),
-    ({"Upload-Concat": "final;/files/a /files/b"}, HeaderMalformed, "Upload-Concat"),
+    ({"Upload-Length": "5", "Upload-Concat": "neither"}, HeaderMalformed, "Upload-Concat"),
+    ({"Upload-Concat": "partial"}, HeaderMissing, "Upload-Length"),
+    ({"Upload-Length": "5", "Upload-Concat": "final;/files/a /files/b"}, HeaderMalformed, "Upload-Length"),
+    ({"Upload-Defer-Length": "1", "Upload-Concat": "final;/files/a"}, HeaderMalformed, "Upload-Defer-Length"),
+    (
+        {"Upload-Concat": "final;/files/a", "Content-Length": "5"} | TYPE,
+        HeaderMalformed,
+        "Content-Length",
+    ),
     ({"Upload-Length": "5", "Content-Length": "x"} | TYPE, HeaderMalformed, "Content-Length"),
     ({"Upload-Length": "5", "Upload-Checksum": "x"} | TYPE, ChecksumUnknown, ""),
 ]
@@ -201,6 +219,16 @@ def test_the_answer_to_head_has_what_the_specification_demands() -> None:
         "Upload-Defer-Length": "1",
         "Cache-Control": "no-store",
     }
+    assert tus.render_standing(Standing(None, None, concat="final;/files/a")) == {
+        "Upload-Concat": "final;/files/a",
+        "Cache-Control": "no-store",
+    }
+    assert tus.render_standing(Standing(9, 9, concat="final;/files/a")) == {
+        "Upload-Offset": "9",
+        "Upload-Length": "9",
+        "Upload-Concat": "final;/files/a",
+        "Cache-Control": "no-store",
+    }
 
 
 def test_the_answer_to_patch_has_the_offset_and_when_it_expires() -> None:
@@ -217,7 +245,7 @@ def test_the_answer_to_options_lists_what_is_offered() -> None:
     assert tus.render_offer(Offer(size_max=5)) == {
         "Tus-Version": "1.0.0",
         "Tus-Extension": "creation,creation-with-upload,creation-defer-length,checksum,termination,expiration"
-        ",unordered",
+        ",concatenation,concatenation-unfinished,unordered",
         "Tus-Max-Size": "5",
         "Tus-Checksum-Algorithm": "sha1,sha256,sha512,md5,crc32",
     }
@@ -250,8 +278,20 @@ METADATA = st.dictionaries(st.from_regex(r"\A[!-+\--~]{1,9}\Z"), st.binary(max_s
 )
 BODIES = st.builds(AppendTerms, st.just(0), st.none(), st.none() | CHECKSUM, MAYBE_LENGTHS)
 APPENDS = st.builds(AppendTerms, LENGTHS, MAYBE_LENGTHS, st.none() | CHECKSUM, MAYBE_LENGTHS)
-CREATIONS = st.builds(CreationTerms, MAYBE_LENGTHS, METADATA, st.none() | st.sampled_from(Order), st.none() | BODIES)
-STANDINGS = st.builds(Standing, LENGTHS, MAYBE_LENGTHS, METADATA, st.none() | st.integers(0, 253402300799))
+URLS = st.lists(st.from_regex(r"\A(http://a:1)?/[!-:<-~]{1,9}\Z"), min_size=1, max_size=3)
+FINALS = URLS.map(lambda urls: parse_concat(render_concat(urls)))
+CREATIONS = st.builds(
+    CreationTerms,
+    MAYBE_LENGTHS,
+    METADATA,
+    st.none() | st.sampled_from(Order),
+    st.none() | BODIES,
+    st.none() | st.just(Concat("partial")),
+) | st.builds(CreationTerms, st.none(), METADATA, concat=FINALS)
+EXPIRIES = st.none() | st.integers(0, 253402300799)
+STANDINGS = st.builds(
+    Standing, LENGTHS, MAYBE_LENGTHS, METADATA, EXPIRIES, st.sampled_from(("", "partial"))
+) | st.builds(Standing, st.none(), MAYBE_LENGTHS, METADATA, concat=FINALS.map(lambda concat: concat.text))
 WORDS = st.lists(st.from_regex(r"\A[a-z0-9.-]{1,8}\Z"), max_size=4).map(tuple)
 OFFERS = st.builds(Offer, MAYBE_LENGTHS, WORDS, WORDS, WORDS)
 
@@ -304,7 +344,23 @@ NAMES = sorted(
 )
 TEXTS = (
     st.text(max_size=12)
-    | st.sampled_from(["0", "1", "5", "1.0.0", tus.MEDIA_TYPE, "any", SHA1, "a QQ==", "chunked", "PATCH", "a\r\nb: c"])
+    | st.sampled_from(
+        [
+            "0",
+            "1",
+            "5",
+            "1.0.0",
+            tus.MEDIA_TYPE,
+            "any",
+            SHA1,
+            "a QQ==",
+            "partial",
+            "final;/a",
+            "chunked",
+            "PATCH",
+            "a\r\nb: c",
+        ]
+    )
     | st.sampled_from(["Sun, 06 Nov 1994 08:49:37 GMT", "99999999999999999999", "a,b", "\ud800", "5\n"])
 )
 

@@ -21,6 +21,15 @@ class NotYetPublished(Contended):
 
 
 @dataclass(eq=False)
+class PartsUnfinished(Contended):
+    parts: int
+    unfinished: int
+
+    def __str__(self) -> str:
+        return f"The upload joins {self.parts} others, of which {self.unfinished} are not taken in yet. Come again."
+
+
+@dataclass(eq=False)
 class AppendsExhausted(Contended):
     appends_max: int
 

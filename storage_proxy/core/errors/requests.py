@@ -58,6 +58,15 @@ class ChecksumMismatch(Refused):
 
 
 @dataclass(eq=False)
+class PartUnusable(Refused):
+    part: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"The upload {self.part} cannot be a part of another one: {self.reason}."
+
+
+@dataclass(eq=False)
 class LengthInconsistent(Refused):
     known: int
     declared: int

@@ -33,6 +33,22 @@ class NotFinished(Refused):
 
 
 @dataclass(eq=False)
+class FinalTakesNoBytes(Refused):
+    upload: str
+
+    def __str__(self) -> str:
+        return f"The upload {self.upload} joins others and takes no bytes itself; send them to its parts."
+
+
+@dataclass(eq=False)
+class PartHasNoFile(Refused):
+    upload: str
+
+    def __str__(self) -> str:
+        return f"The upload {self.upload} is a part; join it with Upload-Concat: final, and fetch the file of that."
+
+
+@dataclass(eq=False)
 class OffsetMismatch(Refused):
     expected: int
     received: int
