@@ -29,6 +29,7 @@ from storage_proxy.operations.service import Limits, Service, Volume, open_volum
 from storage_proxy.ports import LinkInTheWay, NameMissing
 from storage_proxy.server.access import AccessKeys
 from storage_proxy.server.addresses import Addresses
+from storage_proxy.server.connections import Runner
 from storage_proxy.server.cors import CorsRules
 from storage_proxy.server.health import HealthRoutes
 from storage_proxy.server.page_routes import Page, PageRoutes
@@ -256,7 +257,5 @@ async def _drain(app: web.Application) -> None:
     app[SERVICE].draining.set()
 
 
-def runner_of(app: web.Application, settings: Settings) -> web.AppRunner:
-    return web.AppRunner(
-        app, handle_signals=False, shutdown_timeout=settings.server.drain_seconds * DRAIN_SHARE_OF_REQUESTS
-    )
+def runner_of(app: web.Application, settings: Settings) -> Runner:
+    return Runner(app, handle_signals=False, shutdown_timeout=settings.server.drain_seconds * DRAIN_SHARE_OF_REQUESTS)

@@ -16,7 +16,7 @@ covered. After an error of the share the staged file is left alone, because a fe
 
 import asyncio
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -56,6 +56,9 @@ from storage_proxy.wire.checksums import Checksum
 # What passes to a thread at a time: large enough that the hop does not show, small enough to stay in the cache.
 BATCH_BYTES = 1 << 20
 
+# A body whose checksum comes last may have to be read again, whatever its size.
+READ_STALL_SECONDS = 600.0
+
 
 @dataclass(frozen=True, slots=True)
 class Append:
@@ -65,7 +68,8 @@ class Append:
     body_length: int | None = None
     length: int | None = None
     """the upload's length, where this request is the one to tell it"""
-    checksum: Checksum | None = None
+    checksum: Checksum | Callable[[], Checksum] | None = None
+    """of the body; or who tells it when the body has ended, and may refuse to"""
     subdirectory: tuple[str, Target] | None = None
 
 
@@ -150,7 +154,7 @@ class _Reception:
         self.wanted = wanted
         self.body = body
         self.chunk = chunk
-        self.digest = digests.start(wanted.checksum.algorithm) if wanted.checksum else None
+        self.digest = digests.start(wanted.checksum.algorithm) if isinstance(wanted.checksum, Checksum) else None
         self.taken = 0
         """bytes handed to the writer; `chunk.length` are those it has written"""
         self.durable = 0
@@ -275,7 +279,7 @@ class _Reception:
         self.checkpoint_at = self.service.clock.monotonic()
         record = self.chunk.snapshot(sealed=False)
         self.durable = record.length
-        work = self._sync if self.digest is not None else self._commit_part
+        work = self._sync if self.wanted.checksum is not None else self._commit_part
         self.committing = asyncio.ensure_future(work(record))
 
     async def _committed(self) -> None:
@@ -315,9 +319,11 @@ class _Reception:
         if isinstance(error, transitions.SAID_NO):
             await self._discard()
             raise error
-        if self.digest is not None and (error is not None or not self._checksum_is_right()):
-            await self._discard()
-            raise self._as_answer(error) if error is not None else self._mismatch()
+        if self.wanted.checksum is not None:
+            refused = self._as_answer(error) if error is not None else await self._verify(self.wanted.checksum)
+            if refused is not None:
+                await self._discard()
+                raise refused
         if self.chunk.length == 0:
             await self._discard()
         elif not isinstance(error, StorageProxyError):
@@ -356,17 +362,23 @@ class _Reception:
             case _:
                 return BodyBrokenOff(committed=committed)
 
-    def _checksum_is_right(self) -> bool:
-        assert self.wanted.checksum is not None and self.digest is not None
-        return hmac.compare_digest(self.digest.digest(), self.wanted.checksum.digest)
+    async def _verify(self, declared: Checksum | Callable[[], Checksum]) -> StorageProxyError | None:
+        """Why the body is refused, now that all of it is here."""
+        try:
+            checksum = declared if isinstance(declared, Checksum) else declared()
+            computed = await self._computed(checksum.algorithm)
+        except StorageProxyError as error:
+            return error
+        if hmac.compare_digest(computed, checksum.digest):
+            return None
+        return ChecksumMismatch(checksum.algorithm, declared=checksum.digest.hex(), computed=computed.hex())
 
-    def _mismatch(self) -> ChecksumMismatch:
-        assert self.wanted.checksum is not None and self.digest is not None
-        return ChecksumMismatch(
-            algorithm=self.wanted.checksum.algorithm,
-            declared=self.wanted.checksum.digest.hex(),
-            computed=self.digest.digest().hex(),
-        )
+    async def _computed(self, algorithm: str) -> bytes:
+        if self.digest is not None:
+            return self.digest.digest()
+        # Which one it is was told behind the body: but for the one that is always computed, the file is read again.
+        work = partial(self.volume.chunks.digest, self.manifest.upload.key, self.chunk, algorithm)
+        return await self.volume.workers.run(work, READ_STALL_SECONDS)
 
     async def _discard(self) -> None:
         """Remove the staged file, unless a manifest has promised it."""

@@ -19,6 +19,7 @@ from storage_proxy.core.errors import HeaderMalformed, MethodUnsupported, Storag
 from storage_proxy.operations.service import Service
 from storage_proxy.server import problems
 from storage_proxy.server.bodies import linger
+from storage_proxy.server.connections import is_spent
 from storage_proxy.server.cors import CorsRules, cors_headers
 from storage_proxy.wire import tus
 from storage_proxy.wire.fields import shown
@@ -89,6 +90,8 @@ def outermost(service: Service, replica: str) -> Middleware:
         unread = not request.content.is_eof()
         if not response.prepared and (unread or service.draining.is_set()):
             # What follows on this connection could not be told from the rest of the body.
+            response.force_close()
+        if is_spent(request):
             response.force_close()
         _log(request, outcome, replica, service.clock.monotonic() - began)
         if unread:

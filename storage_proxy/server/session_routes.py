@@ -22,7 +22,7 @@ from multidict import CIMultiDict
 from storage_proxy.core.errors import LengthInconsistent, TokenRejected
 from storage_proxy.core.manifest import Manifest, Order, Phase, UploadId
 from storage_proxy.core.target import Target, folder_path, join
-from storage_proxy.operations.append import Append, append
+from storage_proxy.operations.append import append
 from storage_proxy.operations.describe import describe, look_up
 from storage_proxy.operations.service import Service
 from storage_proxy.server.addresses import Addresses
@@ -31,6 +31,7 @@ from storage_proxy.server.progress import progress_headers
 from storage_proxy.server.requests import dispatch
 from storage_proxy.server.tus_routes import (
     NO_STORE,
+    append_of,
     offer_headers,
     reached_headers,
     standing_headers,
@@ -44,7 +45,7 @@ from storage_proxy.wire.tokens import SessionClaims
 
 LIBRARY_TYPE = "application/octet-stream"
 
-EXTENSIONS = ("checksum", "expiration")
+EXTENSIONS = ("checksum", "checksum-trailer", "expiration")
 """Uploads are created, and ended, by others; a token is for one of them, so none is joined."""
 
 
@@ -103,7 +104,7 @@ class SessionRoutes:
         session = await self._session(request)
         terms = tus.parse_append(_with_type(request.headers), ALGORITHMS)
         refuse_encoding(request.headers)
-        wanted = Append(terms.offset, terms.content_length, terms.length, terms.checksum, session.subdirectory)
+        wanted = append_of(request, terms, session.subdirectory)
         async with RequestBody(request, self._service.draining, self._rules.body_idle_seconds) as body:
             appended = await append(self._service, session.upload, wanted, body)
         headers = {**reached_headers(appended), **progress_headers(appended.manifest)}

@@ -35,11 +35,13 @@ from storage_proxy.server.access import AccessKeys
 from storage_proxy.server.addresses import Addresses
 from storage_proxy.server.askers import asker_of
 from storage_proxy.server.bodies import RequestBody, continue_later, refuse_encoding
+from storage_proxy.server.connections import trailers_of
 from storage_proxy.server.downloads import send_file
 from storage_proxy.server.progress import COMMITTED_OFFSET, status_body
 from storage_proxy.server.requests import Handler, dispatch
 from storage_proxy.store.digests import ALGORITHMS
 from storage_proxy.wire import tus
+from storage_proxy.wire.checksums import Checksum
 from storage_proxy.wire.concatenation import PARTIAL, Concat, part_named
 from storage_proxy.wire.fields import malformed
 from storage_proxy.wire.metadata import UPLOAD_METADATA, Fields, metadata_text
@@ -223,7 +225,7 @@ class TusRoutes:
         return web.Response(status=204, headers=reached_headers(appended))
 
     async def _append(self, request: web.Request, upload: UploadId, terms: AppendTerms) -> Appended:
-        wanted = Append(terms.offset, terms.content_length, terms.length, terms.checksum)
+        wanted = append_of(request, terms)
         async with RequestBody(request, self._service.draining, self._rules.body_idle_seconds) as body:
             return await append(self._service, upload, wanted, body)
 
@@ -242,6 +244,14 @@ class TusRoutes:
 
 
 # ---- shared with the other way in ---------------------------------------------------------------------------------
+
+
+def append_of(request: web.Request, terms: AppendTerms, subdirectory: tuple[str, Target] | None = None) -> Append:
+    def follows() -> Checksum:
+        return tus.parse_trailing_checksum(trailers_of(request), ALGORITHMS)
+
+    checksum = follows if terms.checksum_follows else terms.checksum
+    return Append(terms.offset, terms.content_length, terms.length, checksum, subdirectory)
 
 
 def offer_headers(service: Service, extensions: tuple[str, ...]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from storage_proxy.core.extents import Coverage, Extent
 from storage_proxy.core.manifest import Chunk, Manifest
 from storage_proxy.core.transitions import NeedsComparison, Stamp
 from storage_proxy.ports import Entropy, Filesystem, LinkInTheWay, NameMissing, total
-from storage_proxy.store import layout
+from storage_proxy.store import digests, layout
 from storage_proxy.store.manifests import Change, Manifests
 from storage_proxy.store.new_names import under_new_name
 
@@ -119,6 +119,22 @@ class Chunks:
             raise
         staged.doubtful = doubtful
         return change
+
+    def digest(self, key: str, staged: StagedChunk, algorithm: str) -> bytes:
+        """Of all that was written to the staged file."""
+        if algorithm == "sha256":
+            return bytes.fromhex(staged.snapshot(sealed=False).sha256)
+        # Then every later open reads what is there.
+        staged.sync()
+        digest, path = digests.start(algorithm), layout.within(key, staged.name)
+        for start in range(0, staged.length, PIECE):
+            wanted = min(PIECE, staged.length - start)
+            try:
+                piece = self._filesystem.read_at(path, start, wanted)
+            except NameMissing:
+                raise UploadNotFound(upload=key) from None
+            digest.update(piece)
+        return digest.digest()
 
     def discard(self, key: str, staged: StagedChunk) -> None:
         """Remove the file, unless something promises it, or may yet."""

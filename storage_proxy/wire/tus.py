@@ -29,6 +29,7 @@ from storage_proxy.wire.fields import (
     shown,
 )
 from storage_proxy.wire.metadata import UPLOAD_METADATA, Fields, echoed, parse_metadata
+from storage_proxy.wire.trailers import TRAILER, announces
 
 VERSION = "1.0.0"
 VERSIONS = (VERSION,)
@@ -59,6 +60,7 @@ EXTENSIONS = (
     "creation-with-upload",
     "creation-defer-length",
     "checksum",
+    "checksum-trailer",
     "termination",
     "expiration",
     "concatenation",
@@ -80,6 +82,8 @@ class AppendTerms:
     checksum: Checksum | None = None
     content_length: int | None = None
     """None: the body is chunked, its end is not known before"""
+    checksum_follows: bool = False
+    """behind the body (checksum-trailer)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,18 +214,32 @@ def render_append(terms: AppendTerms) -> dict[str, str]:
 
 def _body_terms(headers: Headers, known: Iterable[str], offset: int, length: int | None) -> AppendTerms:
     checksum = find(headers, UPLOAD_CHECKSUM)
+    follows = announces(headers, UPLOAD_CHECKSUM)
+    # M: only in chunked transfers; what has a length has no place for it, as behind a proxy that collects bodies.
+    if follows and (checksum is not None or (find(headers, TRANSFER_ENCODING) or "").lower() != "chunked"):
+        expected = "Upload-Checksum as a header, or behind a body with Transfer-Encoding: chunked, and not both"
+        raise malformed(TRAILER, find(headers, TRAILER) or "", expected)
     return AppendTerms(
         offset=offset,
         length=length,
         checksum=None if checksum is None else parse_checksum(checksum, known),
         content_length=content_length_of(headers),
+        checksum_follows=follows,
     )
+
+
+def parse_trailing_checksum(trailers: Headers, known: Iterable[str] = CHECKSUMS) -> Checksum:
+    """Of a body that was announced to be followed by it; the names of `trailers` are in small letters."""
+    text = demand(trailers, UPLOAD_CHECKSUM.lower(), "it behind the body, as Trailer announced")
+    return parse_checksum(text, known)
 
 
 def _render_body_terms(terms: AppendTerms) -> dict[str, str]:
     headers: dict[str, str] = {}
     if terms.checksum is not None:
         headers[UPLOAD_CHECKSUM] = render_checksum(terms.checksum)
+    if terms.checksum_follows:
+        headers |= {TRAILER: UPLOAD_CHECKSUM, TRANSFER_ENCODING: "chunked"}
     if terms.content_length is not None:
         headers[CONTENT_LENGTH] = str(terms.content_length)
     return headers

@@ -21,7 +21,7 @@ from tests.conformance.registry import EXTENSIONS, GROUPS, Result, Verdict
 from tests.conformance.reporting import COLUMNS, as_text
 from tests.conformance.running import NOTHING, all_clauses, ask_offer, judge
 from tests.conformance.subject import Terms, metadata, parsed_metadata
-from tests.server.proxy import settings_for
+from tests.server.proxy import Served, settings_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,7 +34,7 @@ async def serve() -> AsyncIterator[Serve]:
     servers: list[TestServer] = []
 
     async def start(application: web.Application) -> str:
-        server = TestServer(application, skip_url_asserts=True)
+        server = Served(application, skip_url_asserts=True)
         servers.append(server)
         await server.start_server()
         return str(server.make_url("/files"))

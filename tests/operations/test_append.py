@@ -241,3 +241,30 @@ async def test_a_draining_replica_takes_no_new_body(replica: Replica) -> None:
     replica.service.draining.set()
     with pytest.raises(Draining):
         await send(replica, upload, 0, ListedBody([CONTENT]))
+
+
+@pytest.mark.parametrize("algorithm", ["sha1", "sha256"])
+async def test_a_body_whose_checksum_comes_last_is_promised_as_a_whole_or_not_at_all(
+    replica: Replica, algorithm: str
+) -> None:
+    """Also when it is so long that others would have been committed on the way."""
+    upload = await opened(replica)
+    batches = [CONTENT[start : start + 50] for start in range(0, len(CONTENT), 50)]
+    asked: list[int] = []
+
+    def told(content: bytes) -> Callable[[], Checksum]:
+        def tell() -> Checksum:
+            asked.append((replica.volume.manifests.read(upload.key)).prefix)
+            return Checksum(algorithm, hashlib.new(algorithm, content).digest())
+
+        return tell
+
+    for content, refused in ((CONTENT[::-1], True), (CONTENT, False)):
+        sending = append(replica.service, upload, Append(0, checksum=told(content)), ListedBody(batches))
+        if refused:
+            with pytest.raises(ChecksumMismatch):
+                await sending
+            assert (await replica.service.read(upload)).prefix == 0
+        else:
+            assert (await sending).manifest.phase is Phase.PUBLISHED
+    assert asked == [0, 0], "nothing is promised before"

@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from storage_proxy.app import SERVICE, build
 from storage_proxy.operations.service import Service
+from storage_proxy.server.connections import Runner
 from storage_proxy.settings import Settings
 
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -34,6 +35,13 @@ def settings_for(directory: Path, **sections: Any) -> Settings:
     return Settings(server=quick, volumes={"main": {"path": directory}} | sections.pop("volumes", {}), **sections)
 
 
+class Served(TestServer):
+    """Started as `app` starts it."""
+
+    async def _make_runner(self, **kwargs: Any) -> Runner:
+        return Runner(self.app, **kwargs)
+
+
 @dataclass
 class Proxy:
     client: Client
@@ -42,7 +50,7 @@ class Proxy:
     @classmethod
     async def start(cls, aiohttp_client: Callable[..., Awaitable[Client]], directory: Path, **sections: Any) -> "Proxy":
         app = build(settings_for(directory, **sections))
-        return cls(await aiohttp_client(TestServer(app, skip_url_asserts=True)), directory)
+        return cls(await aiohttp_client(Served(app, skip_url_asserts=True)), directory)
 
     @property
     def service(self) -> Service:

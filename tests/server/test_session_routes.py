@@ -173,12 +173,12 @@ async def test_options_needs_no_token(proxy: Proxy) -> None:
     assert answer.status == 200
     assert answer.headers["Tus-Version"] == "1.0.0"
     # Uploads are created and ended by others, and chunks come in any order because the settings say so.
-    assert answer.headers["Tus-Extension"] == "checksum,expiration,unordered"
+    assert answer.headers["Tus-Extension"] == "checksum,checksum-trailer,expiration,unordered"
 
 
 async def test_options_does_not_offer_the_order_that_the_settings_forbid(start: Start) -> None:
     proxy = await start(**SECTIONS, sessions={"order": "sequential"})
-    assert (await proxy.client.options("/upload")).headers["Tus-Extension"] == "checksum,expiration"
+    assert (await proxy.client.options("/upload")).headers["Tus-Extension"] == "checksum,checksum-trailer,expiration"
 
 
 async def test_a_session_is_no_part_of_another_upload(proxy: Proxy) -> None:

@@ -244,8 +244,8 @@ def test_metadata_that_was_altered_on_the_share_is_not_echoed_as_a_second_header
 def test_the_answer_to_options_lists_what_is_offered() -> None:
     assert tus.render_offer(Offer(size_max=5)) == {
         "Tus-Version": "1.0.0",
-        "Tus-Extension": "creation,creation-with-upload,creation-defer-length,checksum,termination,expiration"
-        ",concatenation,concatenation-unfinished,unordered",
+        "Tus-Extension": "creation,creation-with-upload,creation-defer-length,checksum,checksum-trailer,termination"
+        ",expiration,concatenation,concatenation-unfinished,unordered",
         "Tus-Max-Size": "5",
         "Tus-Checksum-Algorithm": "sha1,sha256,sha512,md5,crc32",
     }
@@ -276,8 +276,12 @@ CHECKSUM = st.sampled_from(sorted(CHECKSUMS)).flatmap(
 METADATA = st.dictionaries(st.from_regex(r"\A[!-+\--~]{1,9}\Z"), st.binary(max_size=20), max_size=4).map(
     lambda fields: render_metadata(fields.items())
 )
-BODIES = st.builds(AppendTerms, st.just(0), st.none(), st.none() | CHECKSUM, MAYBE_LENGTHS)
-APPENDS = st.builds(AppendTerms, LENGTHS, MAYBE_LENGTHS, st.none() | CHECKSUM, MAYBE_LENGTHS)
+BODIES = st.builds(AppendTerms, st.just(0), st.none(), st.none() | CHECKSUM, MAYBE_LENGTHS) | st.just(
+    AppendTerms(0, checksum_follows=True)
+)
+APPENDS = st.builds(AppendTerms, LENGTHS, MAYBE_LENGTHS, st.none() | CHECKSUM, MAYBE_LENGTHS) | st.builds(
+    AppendTerms, LENGTHS, MAYBE_LENGTHS, checksum_follows=st.just(True)
+)
 URLS = st.lists(st.from_regex(r"\A(http://a:1)?/[!-:<-~]{1,9}\Z"), min_size=1, max_size=3)
 FINALS = URLS.map(lambda urls: parse_concat(render_concat(urls)))
 CREATIONS = st.builds(
