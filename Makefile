@@ -35,7 +35,7 @@ NPM_CI      := npm ci --no-audit --no-fund --loglevel=error
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run page page-if-possible page-check page-test test check soak lab format clean
+.PHONY: help run page page-if-possible page-check page-test test check soak lab bench format clean
 
 help:  ## show this
 	@echo "make <target>, where target is one of:"
@@ -62,6 +62,9 @@ soak: $(DEV_STAMP)  ## clients, kills and frozen replicas for SECONDS=60 (and mo
 lab: $(DEV_STAMP)  ## proofs on a real NFS share with several kernels (root, Debian); ARGS="..." goes to pytest
 	@$(BIN)/python -m tests.lab $(ARGS)
 
+bench: $(DEV_STAMP)  ## measure this service and its peers; ARGS="--help" tells what can be chosen
+	@$(BIN)/python -m bench $(ARGS)
+
 format: $(DEV_STAMP)  ## put the code in its form, mend what lint can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
@@ -69,8 +72,8 @@ format: $(DEV_STAMP)  ## put the code in its form, mend what lint can mend
 clean:  ## remove the environment and everything that was made, never ./data
 	rm -rf $(VENV) $(NODE_HOME)/node_modules $(PAGE_HOME)/node_modules $(dir $(PAGE)) build dist
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
-	rm -rf .hypothesis *.egg-info
-	find storage_proxy tests -type d -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf .hypothesis .bench *.egg-info
+	find storage_proxy tests bench -type d -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	@for python in $(PYTHONS); do \
