@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "storage_proxy"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-TESTS = sorted((ROOT / "tests").rglob("*.py"))
+TESTS = sorted([*(ROOT / "tests").rglob("*.py"), *(ROOT / "bench").rglob("*.py")])
 
 LINES_MAX = 400
 TEST_LINES_MAX = 600  # one suite for every implementation of a port is one file
@@ -89,7 +89,7 @@ def test_a_name_says_what_is_inside(path: Path) -> None:
 
 def test_the_tests_name_their_rooms_as_the_package_does() -> None:
     rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir()}
-    others = {"conformance", "contracts", "end_to_end", "lab", "simulation", "fuzz", "clients"}
+    others = {"bench", "conformance", "contracts", "end_to_end", "lab", "simulation", "fuzz", "clients"}
     strange = [path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name not in rooms | others]
     assert [folder for folder in strange if not folder.startswith(("_", "."))] == []
 
