@@ -8,7 +8,7 @@ people, may hold planted links, and is resolved without following any.
 File system calls block, so they are plain functions and are only ever run through `Workers`.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
@@ -333,13 +333,23 @@ class Hooks(Protocol):
         ...
 
 
+class Unread(Protocol):
+    """Bytes of a request that are there but have not been received: that is left to the thread that writes them."""
+
+    count: int
+
+    def received(self) -> Iterator[bytes]:
+        """Once, never waiting. It may give more than `count`, where more has come since, or fewer. `BodyBroken`."""
+        ...
+
+
 class Body(Protocol):
     """The bytes of one request, as they come in."""
 
-    async def batch(self, size: int, seconds: float) -> Sequence[bytes]:
-        """The next buffers: returns once `size` bytes are there, or some are and `seconds` have passed, or the body
-        ended. Empty: it ended well. `BodyBroken`, `BodyIdle`, `BodyStopped`: no more will come, and all that came
-        has been handed over before."""
+    async def batch(self, size: int, seconds: float) -> Sequence[bytes] | Unread:
+        """The next buffers, or where to get them, which is to be done before the next are asked for. Returns once
+        `size` bytes are there, or some are and `seconds` have passed, or the body ended. Empty: it ended well.
+        `BodyBroken`, `BodyIdle`, `BodyStopped`: no more will come, and all that came has been handed over before."""
         ...
 
     def at_hand(self, size_max: int) -> Sequence[bytes] | None:

@@ -47,7 +47,7 @@ from storage_proxy.operations.finish import (
     tell_published,
 )
 from storage_proxy.operations.service import Service, Volume
-from storage_proxy.ports import Body, BodyBroken, BodyIdle, BodyStopped, total
+from storage_proxy.ports import Body, BodyBroken, BodyIdle, BodyStopped, Unread, total
 from storage_proxy.store import digests
 from storage_proxy.store.chunks import StagedChunk
 from storage_proxy.store.manifests import Change
@@ -58,6 +58,8 @@ BATCH_BYTES = 1 << 20
 
 # A body whose checksum comes last may have to be read again, whatever its size.
 READ_STALL_SECONDS = 600.0
+
+Batch = Sequence[bytes] | Unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,8 @@ class _Reception:
         """bytes handed to the writer; `chunk.length` are those it has written"""
         self.durable = 0
         """bytes that a sync has covered"""
+        self.writer_receives = False
+        """whether the batch that is being written is received by its writer: then the next has to wait for it"""
         self.counted = 0
         """this append's part of the process's undurable bytes"""
         self.checkpoint_at = service.clock.monotonic()
@@ -198,17 +202,17 @@ class _Reception:
             while True:
                 await self._wait_for_news(reading)
                 if reading.done():
-                    buffers = reading.result()
-                    if not buffers:
+                    batch = reading.result()
+                    if not batch:
                         return
-                    await self._take(buffers)
+                    await self._take(batch)
                     reading = self._read_more()
                 if self._checkpoint_is_due():
                     await self._checkpoint()
         finally:
             reading.cancel()
 
-    async def _wait_for_news(self, reading: "asyncio.Task[Sequence[bytes]]") -> None:
+    async def _wait_for_news(self, reading: "asyncio.Task[Batch]") -> None:
         """Until there are bytes, a checkpoint is due, or one has ended: what it found may end the append."""
         awaited: list[asyncio.Task[Any]] = [reading]
         if self.committing is not None:
@@ -217,17 +221,24 @@ class _Reception:
         if self.committing is not None and self.committing.done():
             await self._committed()
 
-    def _read_more(self) -> "asyncio.Task[Sequence[bytes]]":
-        return asyncio.ensure_future(self.body.batch(BATCH_BYTES, self.service.limits.checkpoint_seconds))
+    def _read_more(self) -> "asyncio.Task[Batch]":
+        # Looked up now: by the time that the task begins, a checkpoint may be waiting for the writer already.
+        return asyncio.ensure_future(self._next_batch(self.writing if self.writer_receives else None))
 
-    async def _take(self, buffers: Sequence[bytes]) -> None:
+    async def _next_batch(self, receiving: "asyncio.Task[None] | None") -> Batch:
+        if receiving is not None:
+            await asyncio.wait([receiving])
+        return await self.body.batch(BATCH_BYTES, self.service.limits.checkpoint_seconds)
+
+    async def _take(self, batch: Batch) -> None:
         """Hand the bytes to the writer, once it is through with the last ones: two batches are in memory, no more."""
-        count = total(buffers)
+        self.writer_receives = not isinstance(batch, Sequence)
+        count = total(batch) if isinstance(batch, Sequence) else batch.count
         self._require_room(self.wanted.offset + self.taken + count)
         await self._written()
         self.taken += count
         self._count(count)
-        self.writing = asyncio.ensure_future(self.volume.run(partial(self._write, buffers)))
+        self.writing = asyncio.ensure_future(self.volume.run(partial(self._write, batch)))
 
     def _require_room(self, reached: int) -> None:
         length = self.manifest.length
@@ -236,16 +247,20 @@ class _Reception:
         if reached > self.service.limits.upload_bytes_max:
             raise SizeExceeded(size=reached, size_max=self.service.limits.upload_bytes_max)
 
-    def _write(self, buffers: Sequence[bytes]) -> None:
-        self.chunk.write(buffers)
-        if self.digest is not None:
-            for buffer in buffers:
-                self.digest.update(buffer)
+    def _write(self, batch: Batch) -> None:
+        for buffers in (batch,) if isinstance(batch, Sequence) else ((piece,) for piece in batch.received()):
+            self.chunk.write(buffers)
+            if self.digest is not None:
+                for buffer in buffers:
+                    self.digest.update(buffer)
 
     async def _written(self) -> None:
         if self.writing is not None:
             writing, self.writing = self.writing, None
             await writing
+            # A writer that receives for itself may have got more, or less, than there had been.
+            self._count(self.chunk.length - self.taken)
+            self.taken = self.chunk.length
 
     def _count(self, count: int) -> None:
         self.counted += count
@@ -276,6 +291,9 @@ class _Reception:
         """Start to make durable what has been written; the body goes on meanwhile."""
         await self._committed()
         await self._written()
+        if not self._checkpoint_is_due():
+            # The writer has received all of the rest meanwhile.
+            return
         self.checkpoint_at = self.service.clock.monotonic()
         record = self.chunk.snapshot(sealed=False)
         self.durable = record.length

@@ -22,8 +22,10 @@ from types import TracebackType
 
 from aiohttp import web
 
+from storage_proxy import ports
 from storage_proxy.core.errors import HeaderMalformed
 from storage_proxy.ports import BodyBroken, BodyIdle, BodyStopped
+from storage_proxy.server.straight_bodies import StraightBody, Unread
 from storage_proxy.wire.fields import Headers, find, malformed
 
 # More pieces than writev takes at once are not worth handing on singly; only tiny network reads come to that.
@@ -51,6 +53,10 @@ class RequestBody:
         self._end: Exception | None = None
         self._watching: asyncio.Task[None] | None = None
         self._quiet_since = 0.0
+        self._straight: StraightBody | None = None
+        """the fast lane, once the first batch was asked for and if this body may take it"""
+        self._unread: Unread | None = None
+        self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._timed_out = False
         """whether the last batch was ended by its time: then the client has been quiet since before"""
 
@@ -62,13 +68,18 @@ class RequestBody:
     ) -> None:
         if self._watching is not None:
             self._watching.cancel()
+        if self._straight is not None:
+            self._straight.close()
 
-    async def batch(self, size: int, seconds: float) -> Sequence[bytes]:
-        if self._held < size and self._end is None:
+    async def batch(self, size: int, seconds: float) -> Sequence[bytes] | ports.Unread:
+        if self._held < size and self._end is None and self._unread is None:
             await self._fill(size, seconds)
         if self._held:
             pieces, self._pieces, self._held = self._pieces, [], 0
             return pieces
+        if self._unread is not None:
+            unread, self._unread = self._unread, None
+            return unread
         assert self._end is not None, "without bytes only the end ends a batch"
         if isinstance(self._end, _Ended):
             return ()
@@ -91,6 +102,9 @@ class RequestBody:
         alarm = asyncio.timeout_at(min(due, quiet) if self._held else quiet)
         try:
             await self._begin()
+            if self._straight is not None:
+                await self._fill_straight(self._straight, size, due, quiet)
+                return
             async with alarm:
                 while self._held < size:
                     piece = await self._content.readany()
@@ -110,6 +124,30 @@ class RequestBody:
             self._timed_out = alarm.expired()
             if not (self._timed_out and self._held):
                 self._give_up(error, alarm.expired())
+
+    async def _fill_straight(self, straight: StraightBody, size: int, due: float, quiet: float) -> None:
+        """What comes and is less than a batch is not noticed: silence may end a body one batch's time too late."""
+        if straight.left == 0:
+            self._end = _Ended()
+        if self._held or self._end is not None:
+            return
+        count = min(size, straight.left)
+        try:
+            if await straight.arrive(count, min(due, quiet), self._stopped):
+                self._unread = straight.take(count)
+                return
+            piece = straight.take_what_is_there(count)
+            if piece is None and await straight.arrive(1, quiet, self._stopped):
+                piece = straight.take_what_is_there(count)
+        except BodyBroken as broken:
+            self._end = broken
+            return
+        if piece is not None:
+            self._keep(piece)
+        if self._stopped.done():
+            self._end = BodyStopped()
+        elif piece is None:
+            self._end = BodyIdle(self._idle_seconds)
 
     def _keep(self, piece: bytes) -> None:
         self._pieces.append(piece)
@@ -140,10 +178,17 @@ class RequestBody:
             await writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             # As aiohttp's own handler does it: the answer proper has not begun.
             writer.output_size = 0
+        if (begun := StraightBody.begin(self._request)) is not None:
+            self._straight, had = begun
+            if had:
+                self._keep(had)
 
     async def _watch(self) -> None:
         await self._draining.wait()
-        self._content.set_exception(BodyStopped())
+        if self._straight is None:
+            self._content.set_exception(BodyStopped())
+        else:
+            self._stopped.set_result(None)
 
 
 def expects_continue(request: web.BaseRequest) -> bool:

@@ -17,7 +17,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http import HttpRequestParser
 from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestPayloadError
 
 from storage_proxy.wire.trailers import TRAILERS_BYTES_MAX, read_trailers
 
@@ -43,6 +45,27 @@ class _Server:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._server, name)
+
+
+def renew_parser(connection: web.RequestHandler) -> None:
+    """A new one, made as `RequestHandler.__init__` makes it: the old one was kept from seeing the rest of a body, and
+    would take the next request for it (`straight_bodies.py`)."""
+    parser: Any = HttpRequestParser(
+        connection,
+        connection._loop,
+        connection._read_bufsize,
+        max_line_size=connection.max_line_size,
+        max_field_size=connection.max_field_size,
+        max_headers=connection.max_headers,
+        payload_exception=RequestPayloadError,
+        # As `CONNECTIONS` of `requests.py` has it.
+        auto_decompress=False,
+        max_msg_queue_size=connection._max_msg_queue_size,
+    )
+    old: Any = connection._parser
+    if isinstance(old, _Parser):
+        parser = _Parser(parser)
+    connection._parser = parser
 
 
 class _Parser:

@@ -1,7 +1,7 @@
 """`ports.Body` over real connections: what arrives, how it ends, and what the client is told."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from storage_proxy.operations.append import BATCH_BYTES
+from storage_proxy.operations.append import BATCH_BYTES, Batch
 from storage_proxy.ports import BodyBroken, BodyIdle, BodyStopped
 from storage_proxy.server.bodies import PIECES_MAX, RequestBody
 from storage_proxy.server.requests import CONNECTIONS
@@ -60,6 +60,14 @@ def put(length: int) -> str:
     return f"PUT / HTTP/1.1\nHost: test\nContent-Length: {length}\n"
 
 
+def pieces_of(batch: Batch) -> list[bytes]:
+    return list(batch) if isinstance(batch, Sequence) else list(batch.received())
+
+
+def joined(batch: Batch) -> bytes:
+    return b"".join(pieces_of(batch))
+
+
 async def arrived(site: Site, count: int) -> None:
     """Wait until the server has so many bytes in its hands, read or not."""
     content = site.body._content
@@ -72,16 +80,16 @@ async def arrived(site: Site, count: int) -> None:
 
 async def test_a_batch_is_full_when_it_has_the_size() -> None:
     async with receiving(put(6), b"abcd") as site:
-        assert b"".join(await site.body.batch(4, NEVER)) == b"abcd"
+        assert joined(await site.body.batch(4, NEVER)) == b"abcd"
         await site.client.send(b"ef")
-        assert b"".join(await site.body.batch(4, NEVER)) == b"ef"
+        assert joined(await site.body.batch(4, NEVER)) == b"ef"
         assert await site.body.batch(4, NEVER) == ()
         assert await site.body.batch(4, NEVER) == ()
 
 
 async def test_a_batch_that_is_not_full_comes_when_its_time_is_up() -> None:
     async with receiving(put(6), b"ab") as site:
-        assert b"".join(await site.body.batch(4, 0.05)) == b"ab"
+        assert joined(await site.body.batch(4, 0.05)) == b"ab"
 
 
 async def test_time_alone_brings_no_empty_batch() -> None:
@@ -90,7 +98,7 @@ async def test_time_alone_brings_no_empty_batch() -> None:
         done, _ = await asyncio.wait([batch], timeout=0.1)
         assert not done
         await site.client.send(b"a")
-        assert b"".join(await batch) == b"a"
+        assert joined(await batch) == b"a"
 
 
 async def test_what_a_cancelled_batch_had_is_in_the_next() -> None:
@@ -104,12 +112,12 @@ async def test_what_a_cancelled_batch_had_is_in_the_next() -> None:
         batch.cancel()
         await asyncio.wait([batch])
         await site.client.send(b"cd")
-        assert b"".join(await site.body.batch(4, NEVER)) == b"abcd"
+        assert joined(await site.body.batch(4, NEVER)) == b"abcd"
 
 
 async def test_silence_ends_a_body_after_what_it_brought() -> None:
     async with receiving(put(6), b"ab", idle_seconds=0.1) as site:
-        assert b"".join(await site.body.batch(4, 0.01)) == b"ab"
+        assert joined(await site.body.batch(4, 0.01)) == b"ab"
         with pytest.raises(BodyIdle) as caught:
             await site.body.batch(4, 0.01)
         assert caught.value.seconds == 0.1
@@ -125,7 +133,7 @@ async def test_a_client_that_goes_away_leaves_what_it_brought() -> None:
             return content.exception() is not None
 
         await until(noticed)
-        assert b"".join(await site.body.batch(BATCH_BYTES, NEVER)) == b"abc"
+        assert joined(await site.body.batch(BATCH_BYTES, NEVER)) == b"abc"
         with pytest.raises(BodyBroken):
             await site.body.batch(BATCH_BYTES, NEVER)
 
@@ -135,7 +143,7 @@ async def test_a_client_that_goes_away_wakes_who_waits_for_it() -> None:
         batch = asyncio.ensure_future(site.body.batch(BATCH_BYTES, NEVER))
         await arrived(site, 3)
         await site.client.close()
-        assert b"".join(await batch) == b"abc"
+        assert joined(await batch) == b"abc"
 
 
 async def test_draining_ends_a_wait_at_once() -> None:
@@ -143,14 +151,14 @@ async def test_draining_ends_a_wait_at_once() -> None:
         batch = asyncio.ensure_future(site.body.batch(BATCH_BYTES, NEVER))
         await arrived(site, 3)
         site.draining.set()
-        assert b"".join(await batch) == b"abc"
+        assert joined(await batch) == b"abc"
         with pytest.raises(BodyStopped):
             await site.body.batch(BATCH_BYTES, NEVER)
 
 
 async def test_draining_spares_a_body_that_is_whole() -> None:
     async with receiving(put(4), b"ab") as site:
-        assert b"".join(await site.body.batch(2, NEVER)) == b"ab"
+        assert joined(await site.body.batch(2, NEVER)) == b"ab"
         await site.client.send(b"cd")
         await arrived(site, 4)
         site.draining.set()
@@ -159,7 +167,7 @@ async def test_draining_spares_a_body_that_is_whole() -> None:
             return isinstance(site.body._content.exception(), BodyStopped)
 
         await until(stopped)
-        assert b"".join(await site.body.batch(BATCH_BYTES, NEVER)) == b"cd"
+        assert joined(await site.body.batch(BATCH_BYTES, NEVER)) == b"cd"
         assert await site.body.batch(BATCH_BYTES, NEVER) == ()
 
 
@@ -167,7 +175,7 @@ async def test_a_thousand_tiny_chunks_come_as_few_pieces() -> None:
     count = 3 * PIECES_MAX
     head = "PUT / HTTP/1.1\nHost: test\nTransfer-Encoding: chunked\n"
     async with receiving(head, b"1\r\nx\r\n" * count + b"0\r\n\r\n") as site:
-        pieces = await site.body.batch(BATCH_BYTES, NEVER)
+        pieces = pieces_of(await site.body.batch(BATCH_BYTES, NEVER))
         assert b"".join(pieces) == b"x" * count
         assert len(pieces) <= PIECES_MAX
 
@@ -179,7 +187,7 @@ async def test_continue_is_said_when_the_body_is_first_read_and_once() -> None:
         batch = asyncio.ensure_future(site.body.batch(2, NEVER))
         assert await site.client.head() == (100, {})
         await site.client.send(b"abc")
-        assert b"".join(await batch) == b"abc"
+        assert joined(await batch) == b"abc"
         assert await site.body.batch(2, NEVER) == ()
 
 

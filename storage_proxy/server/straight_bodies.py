@@ -1,0 +1,183 @@
+"""The rest of a large body straight from its socket: the fast lane beside `bodies.py`, and all of it is in this file.
+
+On the ordinary lane each byte is copied three times before it is written (socket, event loop, parser) by the one thread
+of the event loop, and has left the processor's cache by then. Here the thread that writes it receives it itself. That
+takes a good third off what a large upload costs, and keeps the event loop free for everybody else.
+
+Rules: only for plain TCP and a body whose length is told; everything else stays on the ordinary lane. First the parser
+gives up what it has; the connection is paused, so that nobody else reads from its socket; then exactly the rest of the
+body is received and not a byte more, for behind it the next request may follow. The loop waits until a whole batch is
+there (SO_RCVLOWAT); the thread takes it, never waiting. When the body has ended, the connection gets a new parser: the
+old one still waits for bytes that it will never see. When it ended otherwise, the answer closes the connection.
+
+What this relies on in aiohttp 3.14 (web_protocol.py, base_protocol.py): `RequestHandler._parser` may be replaced
+between two messages; `_reading_paused` is true as long as the parser holds back what its reader has no room for.
+"""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+
+from aiohttp import StreamReader, web
+from aiohttp.web_protocol import RequestHandler
+
+from storage_proxy.ports import BodyBroken
+from storage_proxy.server.connections import renew_parser
+
+# For less it is not worth the trouble.
+STRAIGHT_BYTES_MIN = 1 << 20
+
+# Received, written and hashed before the next: it stays in the processor's cache.
+PIECE_BYTES = 256 << 10
+
+# How much a thread takes in one go from a client that is faster than it: checkpoints have to wait for it.
+RUN_BYTES_MAX = 8 << 20
+
+
+class Unread:
+    """See `ports.Unread`."""
+
+    def __init__(self, straight: "StraightBody", count: int) -> None:
+        self.count = count
+        self._straight = straight
+
+    def received(self) -> Iterator[bytes]:
+        return self._straight.receive(self.count)
+
+
+class StraightBody:
+    """Used by the event loop, but for `receive`; and while that goes on, by nobody else but to `close`."""
+
+    def __init__(self, handler: RequestHandler, content: StreamReader, connection: socket.socket, left: int) -> None:
+        self.left = left
+        """bytes of the body that nobody has received yet"""
+        self._handler = handler
+        self._content = content
+        self._connection = connection
+        self._awaited = 1
+        self._handed_out = False
+        """to a thread, which has not received it yet: until then nobody else may receive"""
+        self._mutex = threading.Lock()
+        self._receiving = False
+        self._closing = False
+
+    @classmethod
+    def begin(cls, request: web.BaseRequest) -> "tuple[StraightBody, bytes] | None":
+        """With what the parser had; None where this body has to stay on the ordinary lane."""
+        handler, content, length = request.protocol, request.content, request.content_length
+        transport = handler.transport
+        if (
+            length is None
+            or length - content.total_bytes < STRAIGHT_BYTES_MIN
+            or "Transfer-Encoding" in request.headers
+            or not isinstance(content, StreamReader)
+            or content.exception() is not None
+            or transport is None
+            or transport.is_closing()
+            or transport.get_extra_info("sslcontext") is not None
+        ):
+            return None
+        known = transport.get_extra_info("socket")
+        if known is None or known.family not in (socket.AF_INET, socket.AF_INET6):
+            return None
+        had = []
+        while True:
+            transport.pause_reading()
+            had.append(content.read_nowait())
+            # Taking it may have made the parser go on with what it had held back, and the connection be read again.
+            if not handler._reading_paused and not content._buffer:
+                break
+        transport.pause_reading()
+        connection = socket.fromfd(known.fileno(), known.family, known.type)
+        connection.setblocking(False)
+        return cls(handler, content, connection, length - content.total_bytes), b"".join(had)
+
+    # ---- in the event loop ------------------------------------------------------------------------------------------
+
+    async def arrive(self, count: int, until: float, stopped: "asyncio.Future[None]") -> bool:
+        """Wait until so many bytes are there, or no more will come; False: time is up, or the wait was stopped."""
+        assert not self._handed_out, "a batch was asked for before the last one was received"
+        self._wake_at(count)
+        loop = asyncio.get_running_loop()
+        ready = loop.create_future()
+        loop.add_reader(self._connection, _wake, ready)
+        try:
+            timeout = max(0.0, until - loop.time())
+            await asyncio.wait((ready, stopped), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            return ready.done()
+        finally:
+            loop.remove_reader(self._connection)
+            ready.cancel()
+
+    def take(self, count: int) -> Unread:
+        self._handed_out = True
+        return Unread(self, count)
+
+    def take_what_is_there(self, count: int) -> bytes | None:
+        """Without waiting, what has come of the next `count` bytes; None: nothing has."""
+        try:
+            piece = self._connection.recv(min(count, self.left))
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise BodyBroken(type(error).__name__) from error
+        if not piece:
+            raise BodyBroken("the connection was closed")
+        self._got(len(piece))
+        return piece
+
+    def close(self) -> None:
+        """Give the connection back: for its next request, or to be closed after an answer."""
+        transport = self._handler.transport
+        if transport is not None and not transport.is_closing():
+            self._wake_at(1)
+            if self.left == 0:
+                renew_parser(self._handler)
+                self._content.feed_eof()
+            transport.resume_reading()
+        with self._mutex:
+            self._closing = True
+            if not self._receiving:
+                self._connection.close()
+
+    def _wake_at(self, count: int) -> None:
+        if count != self._awaited:
+            self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+            self._awaited = count
+
+    def _got(self, count: int) -> None:
+        self.left -= count
+        self._content.total_bytes += count
+
+    # ---- in a thread ------------------------------------------------------------------------------------------------
+
+    def receive(self, count: int) -> Iterator[bytes]:
+        """So many bytes, which are there, and more while they keep coming in whole pieces: each return to the event
+        loop costs two changes of thread. Fewer only where the kernel, short of memory, has woken us too early."""
+        with self._mutex:
+            if self._closing:
+                raise BodyBroken("the request has ended")
+            self._receiving = True
+        try:
+            left = max(count, RUN_BYTES_MAX)
+            while left > 0 and self.left > 0 and (piece := self.take_what_is_there(PIECE_BYTES)) is not None:
+                yield piece
+                left -= len(piece)
+                count -= len(piece)
+                if count <= 0 and len(piece) < PIECE_BYTES:
+                    break
+        finally:
+            self._received()
+
+    def _received(self) -> None:
+        with self._mutex:
+            self._receiving = self._handed_out = False
+            if self._closing:
+                # Not before: its number would be given to another connection, which this call would read from.
+                self._connection.close()
+
+
+def _wake(ready: "asyncio.Future[None]") -> None:
+    if not ready.done():
+        ready.set_result(None)
