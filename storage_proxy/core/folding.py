@@ -53,6 +53,11 @@ def next_folds(manifest: Manifest, size_max: int) -> tuple[Fold, ...]:
     return tuple(folds)
 
 
+def may_be_folded(manifest: Manifest) -> bool:
+    """Whether there is anything to do: one file that still grows is none of it."""
+    return adoptable(manifest) is not None or bool(next_folds(manifest, 1))
+
+
 def adopt(manifest: Manifest, file: str) -> Manifest:
     """Let a sealed chunk at offset 0 be the assembly file: no byte is copied."""
     chunk = adoptable(manifest)

@@ -29,23 +29,15 @@ from storage_proxy.core.errors import (
     ChecksumMismatch,
     Draining,
     LengthExceeded,
-    NotYetPublished,
     SizeExceeded,
     StorageProxyError,
 )
-from storage_proxy.core.events import ChunkCommitted, ChunkDiscarded, UploadClosed
 from storage_proxy.core.manifest import Chunk, Manifest, Order, Phase, UploadId
 from storage_proxy.core.target import Target
-from storage_proxy.operations.append_at_hand import AT_HAND_BYTES_MAX, append_at_hand
+from storage_proxy.operations.append_at_hand import AT_HAND_BYTES_MAX, append_at_hand, go_on, tell_committed
 from storage_proxy.operations.create import choose_subdirectory, declare_length
-from storage_proxy.operations.finish import (
-    assemble_if_behind,
-    carry_on,
-    carry_on_part,
-    finish,
-    require_published,
-    tell_published,
-)
+from storage_proxy.operations.finish import carry_on
+from storage_proxy.operations.kept_files import is_worth_keeping, may_be_kept, may_go_on
 from storage_proxy.operations.service import Service, Volume
 from storage_proxy.ports import Body, BodyBroken, BodyIdle, BodyStopped, Unread, total
 from storage_proxy.store import digests
@@ -86,7 +78,8 @@ async def append(service: Service, upload: UploadId, wanted: Append, body: Body)
     if wanted.length is None and wanted.subdirectory is None and wanted.checksum is None:
         pieces = body.at_hand(AT_HAND_BYTES_MAX)
         if pieces is not None:
-            return await _append_at_hand(service, upload, wanted.offset, pieces)
+            manifest = await append_at_hand(service, upload, wanted.offset, pieces)
+            return Appended(offset=wanted.offset + total(pieces), manifest=manifest)
     manifest = await service.read(upload)
     if manifest.phase in (Phase.CLOSED, Phase.PUBLISHING):
         carry_on(service, upload)
@@ -103,45 +96,16 @@ async def append(service: Service, upload: UploadId, wanted: Append, body: Body)
         reached = wanted.offset + (wanted.body_length or 0)
         if reached > wanted.length:
             raise LengthExceeded(length=wanted.length, reached=reached)
+        if wanted.body_length == 0:
+            await service.kept.seal(upload)
         manifest = await declare_length(service, manifest, wanted.length)
     received = 0
     if wanted.body_length != 0:
         with service.receiving():
             reception = await _Reception.begin(service, manifest, wanted, body)
             manifest = await reception.run()
-            received = reception.chunk.length
-    return Appended(offset=wanted.offset + received, manifest=await _go_on(service, manifest))
-
-
-async def _append_at_hand(service: Service, upload: UploadId, offset: int, pieces: Sequence[bytes]) -> Appended:
-    volume = service.volume(upload)
-    work = partial(append_at_hand, volume, upload, offset, pieces, service.limits.upload_bytes_max, service.stamp())
-    try:
-        with service.receiving():
-            async with service.turn(upload):
-                done = await volume.run(work)
-    except NotYetPublished:
-        carry_on(service, upload)
-        raise
-    manifest = done.change.after
-    _tell(service, done.record, done.change)
-    if done.published is not None:
-        manifest = require_published(tell_published(service, done.published))
-    else:
-        manifest = await _go_on(service, manifest)
-    return Appended(offset=offset + total(pieces), manifest=manifest)
-
-
-async def _go_on(service: Service, manifest: Manifest) -> Manifest:
-    """Step 6; or what else is to be done with what is there."""
-    if manifest.phase in (Phase.CLOSED, Phase.PUBLISHING):
-        announced = manifest if manifest.phase is Phase.PUBLISHING else None
-        return await finish(service, manifest.upload, announced)
-    if manifest.phase is Phase.WHOLE:
-        carry_on_part(service, manifest)
-    else:
-        assemble_if_behind(service, manifest)
-    return manifest
+            received = reception.chunk.length - reception.had
+    return Appended(offset=wanted.offset + received, manifest=await go_on(service, manifest))
 
 
 class _Reception:
@@ -157,10 +121,14 @@ class _Reception:
         self.body = body
         self.chunk = chunk
         self.digest = digests.start(wanted.checksum.algorithm) if isinstance(wanted.checksum, Checksum) else None
-        self.taken = 0
-        """bytes handed to the writer; `chunk.length` are those it has written"""
-        self.durable = 0
-        """bytes that a sync has covered"""
+        self.had = chunk.length
+        """bytes of an earlier request, in whose file this one goes on"""
+        self.taken = self.had
+        """bytes of the file that were handed to the writer; `chunk.length` are those it has written"""
+        self.durable = self.had
+        """bytes of the file that a sync has covered"""
+        self.kept = False
+        """whether the next request may go on in this file"""
         self.writer_receives = False
         """whether the batch that is being written is received by its writer: then the next has to wait for it"""
         self.counted = 0
@@ -171,8 +139,15 @@ class _Reception:
 
     @classmethod
     async def begin(cls, service: Service, manifest: Manifest, wanted: Append, body: Body) -> "_Reception":
-        volume = service.volume(manifest.upload)
-        chunk = await volume.run(partial(volume.chunks.stage, manifest.upload.key, wanted.offset))
+        upload = manifest.upload
+        volume = service.volume(upload)
+        # A body that may yet be thrown away as a whole needs a file of its own.
+        chunk = service.kept.take(upload, wanted.offset) if wanted.checksum is None else None
+        if chunk is not None and not may_go_on(manifest, chunk):
+            service.kept.release(upload, volume, chunk)
+            chunk = None
+        if chunk is None:
+            chunk = await volume.run(partial(volume.chunks.stage, upload.key, wanted.offset))
         return cls(service, volume, manifest, wanted, body, chunk)
 
     async def run(self) -> Manifest:
@@ -182,7 +157,10 @@ class _Reception:
             return self.manifest
         finally:
             self.service.undurable.add(-self.counted)
-            self.volume.workers.abandon(self.chunk.close)
+            if self.kept:
+                self.service.kept.keep(self.manifest.upload, self.volume, self.chunk)
+            else:
+                self.volume.workers.abandon(self.chunk.close)
 
     # ---- 3. receive -------------------------------------------------------------------------------------------------
 
@@ -234,7 +212,7 @@ class _Reception:
         """Hand the bytes to the writer, once it is through with the last ones: two batches are in memory, no more."""
         self.writer_receives = not isinstance(batch, Sequence)
         count = total(batch) if isinstance(batch, Sequence) else batch.count
-        self._require_room(self.wanted.offset + self.taken + count)
+        self._require_room(self.chunk.offset + self.taken + count)
         await self._written()
         self.taken += count
         self._count(count)
@@ -276,9 +254,9 @@ class _Reception:
 
     def _checkpoint_is_due(self) -> bool:
         fresh = self.taken - self.durable
-        if fresh == 0 or self.taken == self.wanted.body_length:
+        if fresh == 0 or self.taken - self.had == self.wanted.body_length:
             return False
-        if self.wanted.offset + self.taken == self.manifest.length:
+        if self.chunk.offset + self.taken == self.manifest.length:
             # The last byte is there, the body's end is not: too long a body must still be refused as a whole.
             return False
         return (
@@ -327,7 +305,7 @@ class _Reception:
         self.manifest = change.after
         # What was taken since the snapshot is still undurable; all before it no longer is.
         self._count((self.taken - record.length) - self.counted)
-        _tell(self.service, record, change)
+        tell_committed(self.service, record, change)
         return change
 
     # ---- 5. conclude ------------------------------------------------------------------------------------------------
@@ -342,29 +320,32 @@ class _Reception:
             if refused is not None:
                 await self._discard()
                 raise refused
-        if self.chunk.length == 0:
-            await self._discard()
+        if self.chunk.length == self.had:
+            self.kept = self.had > 0 and self.chunk.clean and not isinstance(error, StorageProxyError)
+            if not self.kept:
+                await self._discard()
         elif not isinstance(error, StorageProxyError):
-            await self._commit_last()
+            await self._commit_last(keep=self.wanted.checksum is None and self.service.kept.has_room())
         else:
             await self._save_the_good_part(error)
         if error is not None:
             raise self._as_answer(error)
 
-    async def _commit_last(self) -> None:
-        record = self.chunk.snapshot(sealed=True)
+    async def _commit_last(self, *, keep: bool) -> None:
+        record = self.chunk.snapshot(sealed=not (keep and is_worth_keeping(self.manifest, self.chunk)))
         try:
             change = await self._commit(record)
         except transitions.SAID_NO:
             await self._discard()
             raise
+        self.kept = keep and may_be_kept(change.after, self.chunk)
         if record.file not in change.after.files:
             await self._discard()
 
     async def _save_the_good_part(self, error: StorageProxyError) -> None:
         """The share failed on the way: what it had taken before is worth one more try, whose failure says no more."""
         try:
-            await self._commit_last()
+            await self._commit_last(keep=False)
         except StorageProxyError as again:
             raise error from again
 
@@ -401,13 +382,3 @@ class _Reception:
     async def _discard(self) -> None:
         """Remove the staged file, unless a manifest has promised it."""
         await self.volume.run(partial(self.volume.chunks.discard, self.manifest.upload.key, self.chunk))
-
-
-def _tell(service: Service, record: Chunk, change: Change) -> None:
-    upload, before, after = change.after.upload, change.before, change.after
-    if before is after and record.file not in after.files:
-        service.tell(ChunkDiscarded(upload, record.offset, record.length, reason="it adds nothing"))
-    else:
-        service.tell(ChunkCommitted(upload, record.offset, record.length, after.prefix, record.sealed))
-    if before.phase is Phase.OPEN and after.phase in (Phase.CLOSED, Phase.WHOLE):
-        service.tell(UploadClosed(upload, length=after.length or 0))

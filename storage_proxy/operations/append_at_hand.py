@@ -7,12 +7,23 @@ the event loop and threads, and the fight for the interpreter that goes with the
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from storage_proxy.core import transitions
-from storage_proxy.core.errors import StorageProxyError
+from storage_proxy.core.errors import NotYetPublished, StorageProxyError
+from storage_proxy.core.events import ChunkCommitted, ChunkDiscarded, UploadClosed
 from storage_proxy.core.manifest import Chunk, Manifest, Order, Phase, UploadId
 from storage_proxy.core.transitions import Stamp
-from storage_proxy.operations.service import Volume
+from storage_proxy.operations.finish import (
+    assemble_if_behind,
+    carry_on,
+    carry_on_part,
+    finish,
+    require_published,
+    tell_published,
+)
+from storage_proxy.operations.kept_files import is_worth_keeping, may_be_kept, may_go_on
+from storage_proxy.operations.service import Service, Volume
 from storage_proxy.ports import total
 from storage_proxy.store.chunks import StagedChunk
 from storage_proxy.store.manifests import Change
@@ -22,34 +33,98 @@ AT_HAND_BYTES_MAX = 512 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class _Done:
     record: Chunk
     change: Change
+    kept: StagedChunk | None
+    """open still: the next request may go on in it"""
     published: Manifest | None
     """how publishing ended, where the commit had announced it and nothing stood in its way"""
 
 
-def append_at_hand(
-    volume: Volume, upload: UploadId, offset: int, pieces: Sequence[bytes], size_max: int, stamp: Stamp
-) -> Done:
-    """Blocks. What it raises, `append` raises."""
+async def append_at_hand(service: Service, upload: UploadId, offset: int, pieces: Sequence[bytes]) -> Manifest:
+    volume = service.volume(upload)
+    with service.receiving():
+        kept = service.kept.take(upload, offset)
+        keep = service.kept.has_room()
+        size_max = service.limits.upload_bytes_max
+        work = partial(_work, volume, upload, offset, pieces, size_max, service.stamp(), kept, keep=keep)
+        done: _Done | None = None
+        try:
+            async with service.turn(upload):
+                done = await volume.run(work)
+        except NotYetPublished:
+            carry_on(service, upload)
+            raise
+        finally:
+            if done is not None and done.kept is not None:
+                service.kept.keep(upload, volume, done.kept)
+            elif kept is not None:
+                service.kept.release(upload, volume, kept)
+    manifest = done.change.after
+    tell_committed(service, done.record, done.change)
+    if done.published is not None:
+        return require_published(tell_published(service, done.published))
+    return await go_on(service, manifest)
+
+
+async def go_on(service: Service, manifest: Manifest) -> Manifest:
+    """The last step of every append; or what else is to be done with what is there."""
+    if manifest.phase in (Phase.CLOSED, Phase.PUBLISHING):
+        announced = manifest if manifest.phase is Phase.PUBLISHING else None
+        return await finish(service, manifest.upload, announced)
+    if manifest.phase is Phase.WHOLE:
+        carry_on_part(service, manifest)
+    else:
+        assemble_if_behind(service, manifest)
+    return manifest
+
+
+def tell_committed(service: Service, record: Chunk, change: Change) -> None:
+    upload, before, after = change.after.upload, change.before, change.after
+    if before is after and record.file not in after.files:
+        service.tell(ChunkDiscarded(upload, record.offset, record.length, reason="it adds nothing"))
+    else:
+        service.tell(ChunkCommitted(upload, record.offset, record.length, after.prefix, record.sealed))
+    if before.phase is Phase.OPEN and after.phase in (Phase.CLOSED, Phase.WHOLE):
+        service.tell(UploadClosed(upload, length=after.length or 0))
+
+
+# ---- in a thread -----------------------------------------------------------------------------------------------------
+
+
+def _work(
+    volume: Volume,
+    upload: UploadId,
+    offset: int,
+    pieces: Sequence[bytes],
+    size_max: int,
+    stamp: Stamp,
+    kept: StagedChunk | None,
+    *,
+    keep: bool,
+) -> _Done:
     manifest = volume.manifests.read(upload.key)
     transitions.admit(manifest, offset, total(pieces), size_max, any_order=manifest.order is Order.ANY)
-    staged = volume.chunks.stage(upload.key, offset)
+    going_on = kept is not None and may_go_on(manifest, kept)
+    staged = kept if kept is not None and going_on else volume.chunks.stage(upload.key, offset)
+    stays = False
     try:
-        record, change = _promise(volume, manifest, staged, pieces, stamp)
+        record, change = _promise(volume, manifest, staged, pieces, stamp, keep=keep)
+        stays = keep and may_be_kept(change.after, staged)
     finally:
-        staged.close()
-    return Done(record, change, _published(volume, change, stamp))
+        if not stays:
+            staged.close()
+    return _Done(record, change, staged if stays else None, _published(volume, change, stamp))
 
 
 def _promise(
-    volume: Volume, manifest: Manifest, staged: StagedChunk, pieces: Sequence[bytes], stamp: Stamp
+    volume: Volume, manifest: Manifest, staged: StagedChunk, pieces: Sequence[bytes], stamp: Stamp, *, keep: bool
 ) -> tuple[Chunk, Change]:
     key = manifest.upload.key
     try:
         staged.write(pieces)
-        record = staged.snapshot(sealed=True)
+        record = staged.snapshot(sealed=not (keep and is_worth_keeping(manifest, staged)))
         change = volume.chunks.promise(key, staged, record, stamp, manifest)
     except StorageProxyError:
         # All or nothing, so nothing; where a fence may yet promise the file, it stays.

@@ -8,7 +8,7 @@ waste work and harm nothing (`store/assembly.py`).
 import asyncio
 from functools import partial
 
-from storage_proxy.core import concatenation
+from storage_proxy.core import concatenation, folding
 from storage_proxy.core.errors import HookRefused, UploadNotFound
 from storage_proxy.core.events import AssemblyAdvanced, PublishRefused, UploadClosed, UploadExpired, UploadPublished
 from storage_proxy.core.manifest import Manifest, Phase, UploadId
@@ -52,7 +52,7 @@ def assemble_if_behind(service: Service, manifest: Manifest) -> None:
     """Let the assembly file follow the prefix, so that nothing but a short tail is left at the close."""
     waiting = sum(chunk.offset < manifest.prefix for chunk in manifest.chunks)
     lag = manifest.prefix - manifest.assembled
-    if manifest.phase is not Phase.OPEN:
+    if manifest.phase is not Phase.OPEN or not folding.may_be_folded(manifest):
         return
     if lag >= service.limits.fold_lag_bytes or waiting >= service.limits.fold_lag_chunks:
         carry_on(service, manifest.upload)

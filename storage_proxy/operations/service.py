@@ -18,6 +18,7 @@ from storage_proxy.core.manifest import Manifest, Notice, UploadId
 from storage_proxy.core.notices import Note, nobody
 from storage_proxy.core.target import Layout
 from storage_proxy.core.transitions import Stamp
+from storage_proxy.operations.kept_files import KeptFiles
 from storage_proxy.ports import Asked, Asker, Clock, Entropy, Filesystem, Hooks, Listener, Verdict, Workers
 from storage_proxy.store.assembly import Assembly
 from storage_proxy.store.chunks import Chunks
@@ -149,6 +150,8 @@ class Service:
         self._listeners = [listener]
         self._turns: WeakValueDictionary[UploadId, asyncio.Lock] = WeakValueDictionary()
         self._background: dict[UploadId, asyncio.Task[Any]] = {}
+        self._aside: set[asyncio.Task[None]] = set()
+        self.kept = KeptFiles(self)
 
     def volume(self, upload: UploadId) -> Volume:
         volume = self.volumes.get(upload.volume)
@@ -231,9 +234,19 @@ class Service:
                 raise error
             self.tell(CarryOnFailed(upload, error=str(error)))
 
+    def aside(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Work that nobody waits for, and that may be left undone."""
+        task = asyncio.get_running_loop().create_task(work())
+        self._aside.add(task)
+        task.add_done_callback(self._aside.discard)
+
     async def settle(self, seconds: float) -> None:
         """Give background work a last chance before the process ends; what is left, another replica carries on."""
-        if self._background:
-            await asyncio.wait(list(self._background.values()), timeout=seconds)
-        for task in list(self._background.values()):
+        self.kept.let_all_go()
+        if self._going_on():
+            await asyncio.wait(self._going_on(), timeout=seconds)
+        for task in self._going_on():
             task.cancel()
+
+    def _going_on(self) -> "list[asyncio.Task[Any]]":
+        return [*self._background.values(), *self._aside]

@@ -15,6 +15,8 @@ async def terminate(service: Service, upload: UploadId, asker: Asker | None = No
     volume = service.volume(upload)
     if service.hooks.wants(Asked.TERMINATION):
         await require_permission(service, Asked.TERMINATION, await service.read(upload), asker)
+    # Removed while it is open, its file would keep a name over NFS.
+    await service.kept.seal(upload)
     async with service.turn(upload):
         change = await volume.run(
             partial(volume.manifests.change, upload.key, partial(transitions.terminate, stamp=service.stamp()))

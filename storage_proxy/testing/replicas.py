@@ -72,8 +72,8 @@ class Replica:
 
     async def rest(self) -> None:
         """Until no background work is left."""
-        while self.service._background:
-            await asyncio.wait(list(self.service._background.values()))
+        while going_on := self.service._going_on():
+            await asyncio.wait(going_on)
 
 
 def hash_of(name: str) -> int:
