@@ -2,13 +2,14 @@
 
 Rules: a Range that is not understood is ignored, as RFC 9110 14.2 allows, and the whole file is the answer; only one
 that is understood and lies behind the end is refused. A file name comes from people: whatever it holds, the rendered
-header is one line of ASCII, and no quote or backslash ends its string early.
+header is one line of ASCII, and no quote or backslash ends its string early. Where a client sends one with its upload,
+a header that is not understood is refused: a file must not appear under another name than it was given.
 """
 
 import re
 import urllib.parse
 
-from storage_proxy.core.errors import RangeUnsatisfiable
+from storage_proxy.core.errors import HeaderMalformed, RangeUnsatisfiable
 from storage_proxy.core.extents import Extent
 from storage_proxy.wire.fields import INTEGER_MAX, malformed, parse_integer
 
@@ -19,6 +20,15 @@ CONTENT_DISPOSITION = "Content-Disposition"
 # More digits than any file needs, and few enough for `int`, which refuses thousands.
 _RANGE = re.compile(r"bytes=(?P<first>[0-9]{0,30})-(?P<last>[0-9]{0,30})", re.IGNORECASE | re.ASCII)
 _CONTENT_RANGE = re.compile(r"bytes (?:(?P<first>[0-9]+)-(?P<last>[0-9]+)|\*)/(?P<size>[0-9]+)")
+
+# RFC 6266 4.1: a type, then parameters, whose values are tokens or quoted strings; UTF-8 is common in the latter. The
+# value of a `*` form is one token, too (RFC 8187 3.2.1).
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_DISPOSITION = re.compile(rf"{_WORD}(?P<rest>.*)", re.DOTALL)
+_PARAMETER = re.compile(
+    rf'[ \t]*;[ \t]*(?P<name>{_WORD})[ \t]*=[ \t]*(?:(?P<token>{_WORD})|"(?P<text>(?:[^"\\]|\\.)*)")'
+)
+_FILENAME_MAX = 4096
 
 # RFC 8187 3.2.1: `attr-char` besides letters and digits (`quote` always adds `_.-~`, which are among them).
 _ATTRIBUTE_SAFE = "!#$&+-.^_`|~"
@@ -83,3 +93,43 @@ def render_disposition(filename: str) -> str:
     # RFC 6266 4.3: recipients that know `filename*` prefer it, wherever it stands.
     exact = urllib.parse.quote(filename, safe=_ATTRIBUTE_SAFE, encoding="utf-8", errors="replace")
     return f"{disposition}; filename*=UTF-8''{exact}"
+
+
+def parse_disposition(text: str) -> str | None:
+    """The file name that a Content-Disposition gives, without any directory; None when it gives none."""
+    found = _DISPOSITION.fullmatch(text) if len(text) <= _FILENAME_MAX else None
+    parameters = None if found is None else _parameters(found["rest"].rstrip(" \t"))
+    if parameters is None:
+        raise _odd(text)
+    # RFC 6266 4.3: `filename*` is preferred, wherever it stands.
+    name = _extended(text, parameters["filename*"]) if "filename*" in parameters else parameters.get("filename")
+    # RFC 6266 4.3: only the last segment of a path counts; nobody stores elsewhere than he was told to.
+    return None if name is None else name.rpartition("/")[2]
+
+
+def _parameters(rest: str) -> dict[str, str] | None:
+    parameters: dict[str, str] = {}
+    position = 0
+    while position < len(rest):
+        found = _PARAMETER.match(rest, position)
+        if found is None or found["name"].lower() in parameters:
+            return None
+        text = found["text"]
+        parameters[found["name"].lower()] = found["token"] if text is None else re.sub(r"\\(.)", r"\1", text)
+        position = found.end()
+    return parameters
+
+
+def _extended(text: str, value: str) -> str:
+    charset, _, rest = value.partition("'")
+    _, quote, encoded = rest.partition("'")
+    if charset.lower() != "utf-8" or not quote:
+        raise _odd(text)
+    try:
+        return urllib.parse.unquote(encoded, encoding="utf-8", errors="strict")
+    except UnicodeDecodeError:
+        raise _odd(text) from None
+
+
+def _odd(text: str) -> HeaderMalformed:
+    return malformed(CONTENT_DISPOSITION, text, "like: inline; filename=\"name.txt\" (or filename*=UTF-8''name.txt)")

@@ -189,9 +189,14 @@ def content_length_of(headers: Headers) -> int | None:
     return find_integer(headers, CONTENT_LENGTH)
 
 
+def media_type_of(headers: Headers) -> str:
+    """Without its parameters (RFC 9110 8.3.1); empty when nothing is said."""
+    return (find(headers, CONTENT_TYPE) or "").partition(";")[0].strip(" \t").lower()
+
+
 def carries_bytes(headers: Headers) -> bool:
-    """Is the body of the one type that holds an upload's bytes? (Parameters do not count; RFC 9110 8.3.1.)"""
-    return (find(headers, CONTENT_TYPE) or "").partition(";")[0].strip(" \t").lower() == MEDIA_TYPE
+    """Is the body of the one type that holds an upload's bytes?"""
+    return media_type_of(headers) == MEDIA_TYPE
 
 
 # ---- PATCH ----------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from storage_proxy.core.errors import HeaderMalformed, RangeUnsatisfiable
 from storage_proxy.core.extents import Extent
 from storage_proxy.wire.downloads import (
     parse_content_range,
+    parse_disposition,
     parse_range,
     render_content_range,
     render_disposition,
@@ -140,3 +141,63 @@ def test_every_file_name_survives_in_one_safe_line(filename: str) -> None:
     assert all(" " <= letter <= "~" for letter in disposition)
     assert disposition.count('"') == 2
     assert name_as_a_browser_reads_it(disposition) == filename
+
+
+# ---- the name that comes with an upload ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("inline", None),
+        ("attachment; size=5", None),
+        ('inline; filename="a.txt"', "a.txt"),
+        ("inline;filename=a.txt", "a.txt"),
+        ('attachment ; FileName = "a b.txt" ; size=5', "a b.txt"),
+        ('inline; filename="a\\"b\\\\c.txt"', 'a"b\\c.txt'),
+        ('inline; filename="ü;x.txt"', "ü;x.txt"),
+        ("inline; filename*=UTF-8''f%C3%BC%20r.txt", "fü r.txt"),
+        ("inline; filename*=utf-8'de'x.txt; filename=\"other.txt\"", "x.txt"),
+        ('inline; filename="../../etc/passwd"', "passwd"),
+        ("inline; filename*=UTF-8''a%2Fb.txt", "b.txt"),
+        ('inline; filename=""', ""),
+    ],
+)
+def test_the_name_of_an_upload_is_read_from_its_disposition(text: str, name: str | None) -> None:
+    assert parse_disposition(text) == name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ";",
+        "inline; filename",
+        "inline; filename=",
+        "inline; filename=a b.txt",
+        'inline; filename="a.txt',
+        "inline filename=a.txt",
+        "inline; filename=a.txt; filename=b.txt",
+        "inline; filename*=a.txt",
+        "inline; filename*=ISO-8859-1''%FC.txt",
+        "inline; filename*=UTF-8''%FF.txt",
+        "inline; filename=" + "a" * 5000,
+    ],
+)
+def test_a_disposition_that_is_not_understood_is_refused_rather_than_misread(text: str) -> None:
+    with pytest.raises(HeaderMalformed):
+        parse_disposition(text)
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=100).filter(lambda name: "/" not in name))
+def test_a_name_that_was_rendered_is_read_back(name: str) -> None:
+    assert parse_disposition(render_disposition(name)) == name
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_a_disposition_or_is_refused(text: str) -> None:
+    try:
+        name = parse_disposition("inline" + text)
+    except HeaderMalformed:
+        return
+    assert name is None or "/" not in name
