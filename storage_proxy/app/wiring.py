@@ -32,11 +32,13 @@ from storage_proxy.server.addresses import Addresses
 from storage_proxy.server.connections import Runner
 from storage_proxy.server.cors import CorsRules
 from storage_proxy.server.health import HealthRoutes
+from storage_proxy.server.ietf_routes import DraftRules, IetfRoutes
 from storage_proxy.server.page_routes import Page, PageRoutes
 from storage_proxy.server.requests import CONNECTIONS, dress, outermost
 from storage_proxy.server.session_routes import SessionRoutes, SessionRules
 from storage_proxy.server.token_routes import TokenRoutes, TokenRules
-from storage_proxy.server.tus_routes import FilesRules, TusRoutes
+from storage_proxy.server.tus_routes import TusRoutes
+from storage_proxy.server.uploading import FilesRules, Uploading
 from storage_proxy.settings import Settings
 from storage_proxy.store.sweeping import Ages
 
@@ -165,7 +167,9 @@ def _routes(settings: Settings, service: Service) -> list[web.RouteDef]:
             body_idle_seconds=idle,
             headers_shown=settings.hooks.forward_headers,
         )
-        tus = TusRoutes(service, rules, keys, addresses)
+        uploading = Uploading(service, rules, addresses)
+        draft = IetfRoutes(uploading, DraftRules(files.ietf_draft, files.interim_responses), keys)
+        tus = TusRoutes(uploading, keys, draft)
         routes += [route for prefix in prefixes for route in tus.routes(prefix)]
     if settings.tokens.secret is not None:
         rules_of_sessions = SessionRules(

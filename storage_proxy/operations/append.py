@@ -34,9 +34,9 @@ from storage_proxy.core.errors import (
 )
 from storage_proxy.core.manifest import Chunk, Manifest, Order, Phase, UploadId
 from storage_proxy.core.target import Target
-from storage_proxy.operations.append_at_hand import AT_HAND_BYTES_MAX, append_at_hand, go_on, tell_committed
+from storage_proxy.operations.append_at_hand import AT_HAND_BYTES_MAX, append_at_hand, tell_committed
 from storage_proxy.operations.create import choose_subdirectory, declare_length
-from storage_proxy.operations.finish import carry_on
+from storage_proxy.operations.finish import carry_on, go_on
 from storage_proxy.operations.kept_files import is_worth_keeping, may_be_kept, may_go_on
 from storage_proxy.operations.service import Service, Volume
 from storage_proxy.ports import Body, BodyBroken, BodyIdle, BodyStopped, Unread, total
@@ -65,6 +65,10 @@ class Append:
     checksum: Checksum | Callable[[], Checksum] | None = None
     """of the body; or who tells it when the body has ended, and may refuse to"""
     subdirectory: tuple[str, Target] | None = None
+    closes: bool = False
+    """the upload ends where this body ends, wherever that turns out to be"""
+    progress: Callable[[int], None] | None = None
+    """told the committed prefix at each checkpoint"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class Appended:
 
 
 async def append(service: Service, upload: UploadId, wanted: Append, body: Body) -> Appended:
-    if wanted.length is None and wanted.subdirectory is None and wanted.checksum is None:
+    if wanted.length is None and wanted.subdirectory is None and wanted.checksum is None and not wanted.closes:
         pieces = body.at_hand(AT_HAND_BYTES_MAX)
         if pieces is not None:
             manifest = await append_at_hand(service, upload, wanted.offset, pieces)
@@ -105,6 +109,8 @@ async def append(service: Service, upload: UploadId, wanted: Append, body: Body)
             reception = await _Reception.begin(service, manifest, wanted, body)
             manifest = await reception.run()
             received = reception.chunk.length - reception.had
+    if wanted.closes and manifest.phase is Phase.OPEN:
+        manifest = await declare_length(service, manifest, wanted.offset + received)
     return Appended(offset=wanted.offset + received, manifest=await go_on(service, manifest))
 
 
@@ -293,6 +299,8 @@ class _Reception:
         if change.before is change.after and change.after.order is Order.SEQUENTIAL:
             # These bytes are promised already, by a newer append: this one's connection was given up by its client.
             raise AppendSuperseded(prefix=change.after.prefix)
+        if self.wanted.progress is not None:
+            self.wanted.progress(change.after.prefix)
 
     async def _commit(self, record: Chunk) -> Change:
         upload = self.manifest.upload

@@ -14,14 +14,7 @@ from storage_proxy.core.errors import NotYetPublished, StorageProxyError
 from storage_proxy.core.events import ChunkCommitted, ChunkDiscarded, UploadClosed
 from storage_proxy.core.manifest import Chunk, Manifest, Order, Phase, UploadId
 from storage_proxy.core.transitions import Stamp
-from storage_proxy.operations.finish import (
-    assemble_if_behind,
-    carry_on,
-    carry_on_part,
-    finish,
-    require_published,
-    tell_published,
-)
+from storage_proxy.operations.finish import carry_on, go_on, require_published, tell_published
 from storage_proxy.operations.kept_files import is_worth_keeping, may_be_kept, may_go_on
 from storage_proxy.operations.service import Service, Volume
 from storage_proxy.ports import total
@@ -66,18 +59,6 @@ async def append_at_hand(service: Service, upload: UploadId, offset: int, pieces
     if done.published is not None:
         return require_published(tell_published(service, done.published))
     return await go_on(service, manifest)
-
-
-async def go_on(service: Service, manifest: Manifest) -> Manifest:
-    """The last step of every append; or what else is to be done with what is there."""
-    if manifest.phase in (Phase.CLOSED, Phase.PUBLISHING):
-        announced = manifest if manifest.phase is Phase.PUBLISHING else None
-        return await finish(service, manifest.upload, announced)
-    if manifest.phase is Phase.WHOLE:
-        carry_on_part(service, manifest)
-    else:
-        assemble_if_behind(service, manifest)
-    return manifest
 
 
 def tell_committed(service: Service, record: Chunk, change: Change) -> None:

@@ -68,6 +68,18 @@ def carry_on_part(service: Service, manifest: Manifest) -> None:
         service.in_background_anew(final, partial(_assemble_and_publish, service, final))
 
 
+async def go_on(service: Service, manifest: Manifest) -> Manifest:
+    """After a change of its bytes: finish it if it is closed, or do what else is to be done with what is there."""
+    if manifest.phase in (Phase.CLOSED, Phase.PUBLISHING):
+        announced = manifest if manifest.phase is Phase.PUBLISHING else None
+        return await finish(service, manifest.upload, announced)
+    if manifest.phase is Phase.WHOLE:
+        carry_on_part(service, manifest)
+    else:
+        assemble_if_behind(service, manifest)
+    return manifest
+
+
 async def _assemble_and_publish(service: Service, upload: UploadId) -> Manifest:
     volume = service.volume(upload)
     claim = await _claim(service, volume, upload)

@@ -7,10 +7,11 @@ for pages.
 
 from dataclasses import dataclass
 
-METHODS = ("OPTIONS", "HEAD", "GET", "POST", "PATCH", "DELETE")
+METHODS = ("OPTIONS", "HEAD", "GET", "POST", "PUT", "PATCH", "DELETE")
 
 REQUEST_HEADERS = (
     "Authorization",
+    "Content-Disposition",
     "Content-Type",
     "Idempotency-Key",
     "If-None-Match",
@@ -18,8 +19,11 @@ REQUEST_HEADERS = (
     "Range",
     "Tus-Resumable",
     "Upload-Checksum",
+    "Upload-Complete",
     "Upload-Concat",
     "Upload-Defer-Length",
+    "Upload-Draft-Interop-Version",
+    "Upload-Incomplete",
     "Upload-Length",
     "Upload-Metadata",
     "Upload-Offset",
@@ -42,10 +46,14 @@ ANSWER_HEADERS = (
     "Tus-Resumable",
     "Tus-Version",
     "Upload-Committed-Offset",
+    "Upload-Complete",
     "Upload-Concat",
     "Upload-Defer-Length",
+    "Upload-Draft-Interop-Version",
     "Upload-Expires",
+    "Upload-Incomplete",
     "Upload-Length",
+    "Upload-Limit",
     "Upload-Metadata",
     "Upload-Offset",
     "Upload-Order",

@@ -98,11 +98,7 @@ def problem(error: StorageProxyError, method: str) -> web.Response:
     """The answer to a request with this (effective) method."""
     row = PROBLEMS[type(error)]
     status = LOCKED if method == "HEAD" and isinstance(error, Contended | Unavailable) else row.status
-    facts = {field.name: getattr(error, field.name) for field in dataclasses.fields(error)}
-    headers = _headers(error)
-    if row.retry_after is not None:
-        headers["Retry-After"] = str(row.retry_after)
-    return render(status, f"{TYPE_PREFIX}{row.slug}", row.title, str(error), headers, facts)
+    return render(status, f"{TYPE_PREFIX}{row.slug}", row.title, str(error), headers_of(error), facts_of(error))
 
 
 def incident(number: str, method: str) -> web.Response:
@@ -146,7 +142,17 @@ def level(error: StorageProxyError) -> int:
     return logging.WARNING if isinstance(error, Unavailable) else logging.INFO
 
 
-def _headers(error: StorageProxyError) -> dict[str, str]:
+def facts_of(error: StorageProxyError) -> dict[str, object]:
+    return {field.name: getattr(error, field.name) for field in dataclasses.fields(error)}
+
+
+def headers_of(error: StorageProxyError) -> dict[str, str]:
+    """What the refusal tells machines."""
+    pause = PROBLEMS[type(error)].retry_after
+    return _told(error) if pause is None else {**_told(error), "Retry-After": str(pause)}
+
+
+def _told(error: StorageProxyError) -> dict[str, str]:
     match error:
         case errors.OffsetMismatch(expected=offset):
             return {tus.UPLOAD_OFFSET: str(offset)}

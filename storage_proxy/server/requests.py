@@ -26,6 +26,11 @@ from storage_proxy.wire.fields import shown
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+ProblemTeller = Callable[[StorageProxyError, str], web.Response]
+
+PROBLEM: web.RequestKey[ProblemTeller] = web.RequestKey("problem")
+"""how a refusal is told to this request, where its protocol has a way of its own"""
+
 REQUEST_ID = "X-Request-ID"
 _SANE_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,100}")
 _PATH_SHOWN_MAX = 200
@@ -110,7 +115,8 @@ async def _answer(service: Service, request: web.Request, handler: Handler) -> _
         slug = problems.PROBLEMS[type(error)].slug
         level = problems.level(error)
         detail = str(error) if level > logging.INFO else None
-        return _Outcome(problems.problem(error, method), level, slug, detail)
+        tell = request.get(PROBLEM, problems.problem)
+        return _Outcome(tell(error, method), level, slug, detail)
     except web.HTTPException as error:
         if method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
             # A page asks before each request; only if this succeeds will it hear that there is nothing here.

@@ -123,6 +123,12 @@ class Files(Section):
     """`sequential` as TUS has it; `any` takes chunks at any offset, also from a client that did not ask for it."""
     conflict: Annotated[Policy, Lowered] = Policy.KEEP_BOTH
     """When the name is taken: `keep-both` numbers the new file, `replace` replaces, `refuse` fails the upload."""
+    ietf_draft: bool = True
+    """Whether Resumable Uploads for HTTP is spoken at `/files`, too, by clients that name its version."""
+    interim_responses: Annotated[Literal["direct", "always", "never"], Lowered] = "direct"
+    """When those clients are sent 104 (Upload Resumption Supported): `direct`, where no header tells of a proxy on the
+    way, for some take it for the answer (nginx 1.22 with `proxy_http_version 1.1`); `always`, behind one that passes
+    it on (HAProxy); or `never`."""
 
 
 class Page(Section):

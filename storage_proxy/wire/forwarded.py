@@ -15,6 +15,9 @@ FORWARDED_PROTO = "X-Forwarded-Proto"
 FORWARDED_HOST = "X-Forwarded-Host"
 FORWARDED_PREFIX = "X-Forwarded-Prefix"
 
+# What proxies add to the requests that they pass on; the last two are common, too.
+TRACES = (FORWARDED, "X-Forwarded-For", FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PREFIX, "X-Real-IP", "Via")
+
 _SCHEMES = ("http", "https")
 _PORT_MAX = 65_535
 
@@ -45,6 +48,11 @@ def external_base(headers: Headers, scheme: str, host: str) -> str:
     if not _is_authority(authority):
         raise malformed("Host", host, "the name of this service")
     return f"{proto if proto in _SCHEMES else scheme}://{authority}{_prefix(headers)}"
+
+
+def passed_on(headers: Headers) -> bool:
+    """Whether somebody on the way says that he was there; no word of it proves nothing."""
+    return any(find(headers, name) is not None for name in TRACES)
 
 
 def _is_authority(text: str) -> bool:

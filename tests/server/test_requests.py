@@ -73,10 +73,11 @@ async def test_a_page_may_ask_before_it_sends(start: Start, path: str) -> None:
     assert {
         "authorization", "content-type", "tus-resumable", "upload-length", "upload-offset", "upload-metadata",
         "upload-checksum", "upload-defer-length", "upload-concat", "upload-order", "x-request-id",
-        "x-http-method-override", "x-requested-with", "idempotency-key",
+        "x-http-method-override", "x-requested-with", "idempotency-key", "upload-complete", "upload-incomplete",
+        "upload-draft-interop-version", "content-disposition",
     } <= allowed  # fmt: skip
     methods = answer.headers["Access-Control-Allow-Methods"].split(", ")
-    assert {"POST", "HEAD", "PATCH", "DELETE", "GET", "OPTIONS"} == set(methods)
+    assert {"POST", "PUT", "HEAD", "PATCH", "DELETE", "GET", "OPTIONS"} == set(methods)
     assert answer.headers["Access-Control-Max-Age"] == "86400"
 
 
