@@ -36,6 +36,7 @@ function reasonOf(error) {
 
 const upload = new Upload(source(), {
   endpoint: options.endpoint,
+  ...(options.protocol && { protocol: options.protocol }),
   chunkSize: options.chunkSize ?? Number.POSITIVE_INFINITY,
   retryDelays: options.retryDelays,
   metadata: options.metadata ?? {},
