@@ -1,6 +1,8 @@
 """Clients of the IETF draft and real replicas: tus-js-client in both its drafts, one that does as iOS, and curl."""
 
 import asyncio
+import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Mapping
@@ -13,7 +15,7 @@ import pytest
 from tests.end_to_end import tus_js
 from tests.end_to_end.balancer import Balancer
 from tests.end_to_end.clients import MIB, Acknowledged, Client, sha256, tidy
-from tests.end_to_end.replicas import Replica, Replicas, until
+from tests.end_to_end.replicas import ROOT, Replica, Replicas, until
 from tests.end_to_end.test_tus_js_client import SPEED, Killer, check_all, random_file
 from tests.end_to_end.tus_js import TusJs
 
@@ -177,3 +179,14 @@ async def test_curl_sends_a_file_with_two_headers(replicas: Replicas, tmp_path: 
     assert said.startswith("HTTP/1.1 104 Upload Resumption Supported\r\n")
     assert "HTTP/1.1 201 Created\r\n" in said
     assert sha256(replicas.data / "whole.bin") == sha256(source)
+
+
+@pytest.mark.skipif(CURL is None, reason="curl is needed; install it")
+async def test_the_example_of_the_page_does_what_it_says(replicas: Replicas, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "ietf-draft.md").read_text()
+    (example,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    source = random_file(tmp_path / "movie.mp4", MIB)
+    (replica,) = await replicas.start(1)
+    words = shlex.split(example.replace("\\\n", " ").replace("http://127.0.0.1:8080", replica.url))
+    await asyncio.to_thread(subprocess.run, [*words, "-sS", "--fail"], cwd=tmp_path, capture_output=True, check=True)
+    assert sha256(replicas.data / "movie.mp4") == sha256(source)
