@@ -10,7 +10,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, urlsplit
 
 Fields = Iterable[tuple[str, str]]
@@ -36,6 +36,8 @@ class Answer:
     body: bytes = b""
     continued: bool = False
     """100 Continue came first"""
+    interim: tuple["Answer", ...] = ()
+    """what came before with another status below 200"""
 
     def all(self, name: str) -> list[str]:
         return [value for key, value in self.fields if key.lower() == name.lower()]
@@ -146,8 +148,8 @@ class Connection:
             continued = early is not None and early.status == 100
         sending = asyncio.create_task(self._send_all(request))
         try:
-            head = await self._final_head()
-            return await self._complete(request, head, continued)
+            head, interim = await self._final_head()
+            return replace(await self._complete(request, head, continued), interim=interim)
         finally:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
@@ -160,10 +162,11 @@ class Connection:
         except TimeoutError:
             return None
 
-    async def _final_head(self) -> Answer:
+    async def _final_head(self) -> tuple[Answer, tuple[Answer, ...]]:
+        interim: tuple[Answer, ...] = ()
         while (head := await self._head()).status < 200:
-            pass
-        return head
+            interim += () if head.status == 100 else (head,)
+        return head, interim
 
     async def _send_all(self, request: Request) -> None:
         try:

@@ -127,6 +127,15 @@ def continues(request: web.Request, fields: Fields) -> None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
+def announces_elsewhere(request: web.Request, fields: Fields) -> None:
+    """104 to whoever creates, with another version and another address."""
+    if request.method == "POST" and request.transport is not None:
+        request.transport.write(
+            b"HTTP/1.1 104 Upload Resumption Supported\r\n"
+            b"Upload-Draft-Interop-Version: 2\r\nLocation: /elsewhere\r\n\r\n"
+        )
+
+
 def only_at(offset: int, change: OfAnswer) -> OfAnswer:
     def changed(request: web.Request, answer: web.StreamResponse) -> None:
         if answer.headers.get("Upload-Offset") == str(offset):

@@ -75,6 +75,9 @@ class Result:
         return self.verdict is Verdict.FAIL and self.clause.level is SHOULD
 
 
+INTEROP_VERSIONS = tuple(range(3, 10))
+"""of draft-ietf-httpbis-resumable-upload, from -01 to -12"""
+
 GROUPS = (
     "core",
     "interruption",
@@ -87,8 +90,10 @@ GROUPS = (
     "termination",
     "concatenation",
     "concatenation-unfinished",
+    *(f"ietf-interop-{version}" for version in INTEROP_VERSIONS),
 )
-"""in the order of the table; `interruption` is a part of core that deserves a place of its own"""
+"""in the order of the table; `interruption` is a part of core that deserves a place of its own, and the last ones are
+another protocol at the same address"""
 
 EXTENSIONS = tuple(group for group in GROUPS if group not in ("core", "interruption"))
 

@@ -27,7 +27,8 @@ def as_text(url: str, offer: Offer, results: Sequence[Result], *, all_passes: bo
     lines = [
         f"TUS 1.0 conformance of {url}",
         *_wrapped(
-            f"versions {', '.join(offer.versions) or 'none'}; extensions {', '.join(offer.extensions) or 'none'}"
+            f"versions {', '.join(offer.versions) or 'none'}; extensions {', '.join(offer.extensions) or 'none'}; "
+            f"interop versions of the IETF draft {', '.join(map(str, offer.drafts)) or 'none'}"
         ),
         "",
     ]
@@ -51,6 +52,7 @@ def as_json(url: str, offer: Offer, results: Sequence[Result]) -> dict[str, Any]
         "extensions": offer.extensions,
         "checksum_algorithms": offer.algorithms,
         "max_size": offer.max_size,
+        "drafts": offer.drafts,
         "exit_status": exit_status(results),
         "totals": {group: dict(counts) for group, counts in _counts(results).items()},
         "results": [

@@ -9,8 +9,9 @@ import importlib
 import time
 from collections.abc import Iterable, Sequence
 
+from .clauses.ietf_words import speaks
 from .exchange import NoAnswer, Unreachable
-from .registry import CLAUSES, GROUPS, Broken, Clause, NoSetting, NotJudged, Result, Verdict
+from .registry import CLAUSES, GROUPS, INTEROP_VERSIONS, Broken, Clause, NoSetting, NotJudged, Result, Verdict
 from .subject import INTEGER, Offer, Subject, Terms
 
 MODULES = (
@@ -25,6 +26,8 @@ MODULES = (
     "checksum",
     "termination",
     "concatenation",
+    "ietf_creation",
+    "ietf_append",
 )
 AT_ONCE = 8
 # A clause makes several exchanges, none of which may take longer than `Terms.seconds`.
@@ -42,13 +45,16 @@ def all_clauses() -> list[Clause]:
 
 async def ask_offer(terms: Terms) -> Offer:
     """Raises `Unreachable` or `NoAnswer`. What is malformed in it is for the clauses to say."""
-    answer = await Subject(terms, NOTHING, frozenset()).ask("OPTIONS")
+    subject = Subject(terms, NOTHING, frozenset())
+    answer = await subject.ask("OPTIONS")
     max_size = answer.get("Tus-Max-Size") or ""
+    drafts = [version for version in INTEROP_VERSIONS if await speaks(subject, version)]
     return Offer(
         versions=_words(answer.get("Tus-Version")),
         extensions=_words(answer.get("Tus-Extension")),
         algorithms=_words(answer.get("Tus-Checksum-Algorithm")),
         max_size=int(max_size) if INTEGER.fullmatch(max_size) else None,
+        drafts=tuple(drafts),
     )
 
 
@@ -56,7 +62,8 @@ async def judge(
     terms: Terms, offer: Offer, extensions: Iterable[str] | None = None, clauses: Sequence[Clause] | None = None
 ) -> list[Result]:
     """`extensions`: to be judged in place of those that are announced."""
-    judged = frozenset(offer.extensions if extensions is None else extensions)
+    announced = (*offer.extensions, *(f"ietf-interop-{version}" for version in offer.drafts))
+    judged = frozenset(announced if extensions is None else extensions)
     room = asyncio.Semaphore(AT_ONCE)
 
     async def one(clause: Clause) -> Result:

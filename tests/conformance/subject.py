@@ -34,6 +34,8 @@ class Offer:
     extensions: tuple[str, ...]
     algorithms: tuple[str, ...]
     max_size: int | None
+    drafts: tuple[int, ...] = ()
+    """interop versions of the IETF draft that were answered in their own words"""
 
 
 @dataclass(frozen=True, slots=True)
