@@ -17,15 +17,21 @@ from gunicorn.glogging import Logger as GunicornLogger
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from storage_proxy.core.events import (
+    AppendEnded,
     AssemblyAdvanced,
     CarryOnFailed,
     ChunkCommitted,
     Event,
+    Fact,
     NoticeDelayed,
     NoticeDelivered,
     NoticeDropped,
     NoticesWaiting,
     PublishRefused,
+    RequestAnswered,
+    VolumeProbed,
+    VolumeSurveyed,
+    VolumeTurned,
 )
 
 REQUEST_ID: Final = "request_id"
@@ -63,20 +69,24 @@ def configure(format: Format, level: str, stream: TextIO | None = None) -> None:
 
 
 class EventLog:
-    """`ports.Listener`: a line for each event, named after its class."""
+    """`ports.Listener`: a line for each fact, named after its class; requests have lines of their own."""
 
     def __init__(self, **context: str) -> None:
         """`context`: fields that every line bears, such as the replica."""
         self._logger = structlog.get_logger().bind(**context)
 
-    def hear(self, event: Event) -> None:
-        facts = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
-        facts[UPLOAD] = str(event.upload)
-        facts[VOLUME] = event.upload.volume
-        self._logger.log(_LEVELS.get(type(event), logging.INFO), event_name(type(event)), **facts)
+    def hear(self, fact: Fact) -> None:
+        if isinstance(fact, RequestAnswered):
+            return
+        facts = {field.name: getattr(fact, field.name) for field in dataclasses.fields(fact)}
+        if isinstance(fact, Event):
+            facts[UPLOAD] = str(fact.upload)
+            facts[VOLUME] = fact.upload.volume
+        self._logger.log(_LEVELS.get(type(fact), logging.INFO), event_name(type(fact)), **facts)
 
 
-_LEVELS: Mapping[type[Event], int] = {
+_LEVELS: Mapping[type[Fact], int] = {
+    AppendEnded: logging.DEBUG,
     ChunkCommitted: logging.DEBUG,
     AssemblyAdvanced: logging.DEBUG,
     CarryOnFailed: logging.WARNING,
@@ -85,11 +95,14 @@ _LEVELS: Mapping[type[Event], int] = {
     NoticeDelivered: logging.DEBUG,
     NoticeDelayed: logging.WARNING,
     NoticeDropped: logging.ERROR,
+    VolumeProbed: logging.DEBUG,
+    VolumeSurveyed: logging.DEBUG,
+    VolumeTurned: logging.WARNING,
 }
 """All others are worth a line in production."""
 
 
-def event_name(kind: type[Event]) -> str:
+def event_name(kind: type[Fact]) -> str:
     """UploadPublished -> upload_published"""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Protocol, TypeVar
 
-from storage_proxy.core.events import Event
+from storage_proxy.core.events import Fact
 from storage_proxy.core.manifest import Manifest, Notice
 
 T = TypeVar("T")
@@ -282,8 +282,8 @@ class Entropy(Protocol):
 
 
 class Listener(Protocol):
-    def hear(self, event: Event) -> None:
-        """Must be quick and must not raise; the event has already happened."""
+    def hear(self, fact: Fact) -> None:
+        """Must be quick and must not raise; what is told has already happened. Called from any thread."""
         ...
 
 

@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+from prometheus_client.metrics import MetricWrapperBase
 
+from storage_proxy.adapters.metrics import Metrics
 from storage_proxy.core import errors
 from storage_proxy.core.manifest import Manifest, Order, Phase, Policy, UploadId
 from storage_proxy.core.target import Target
@@ -61,3 +63,22 @@ def test_no_link_leads_nowhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if "://" not in link:
             assert (page.parent / link).exists(), link
+
+
+def test_the_page_of_metrics_has_each_with_its_kind_labels_and_meaning() -> None:
+    rows = re.findall(
+        r"^\| `(storage_proxy_\w+)` \| (\w+) \| (.+?) \| (.+?) \|", (DOCS / "metrics.md").read_text(), re.M
+    )
+    described = {name: (kind, set(re.findall(r"`(\w+)`", labels)), meaning) for name, kind, labels, meaning in rows}
+    assert described == {
+        f"{metric._name}_total" if metric._type == "counter" else metric._name: (
+            metric._type,
+            set(metric._labelnames),
+            metric._documentation,
+        )
+        for metric in vars(Metrics(())).values()
+        if isinstance(metric, MetricWrapperBase)
+    } | {
+        f"{metric._name}_total": (metric._type, set(metric._labelnames), metric._documentation)
+        for metric in Metrics(())._per_volume.values()
+    }

@@ -314,7 +314,8 @@ TOGETHER = [
     ({"server.listen": "0.0.0.0:80"}, "access.keys", "access.open_to_everyone = true"),
     ({"access.keys": [SECRET], "access.open_to_everyone": True}, "access.open_to_everyone", "remove one"),
     ({"manager.listen": "127.0.0.1:1"}, "manager.secret", "needed"),
-    ({"manager.listen": "127.0.0.1:1"}, "tokens.secret", "needed"),
+    ({"server.listen": "0.0.0.0:80", "metrics.public": True}, "metrics.key", "everybody who reaches 0.0.0.0:80"),
+    ({"server.listen": "0.0.0.0:80", "metrics.public": True, "metrics.key": "s"}, "metrics.key", "at least 16"),
     (
         {"manager.listen": "127.0.0.1:8080", "manager.secret": "s", "tokens.secret": "s"},
         "manager.listen",
@@ -353,6 +354,8 @@ def test_what_does_not_go_together_is_refused_with_what_to_do(said: dict[str, ob
         {"server.listen": "0.0.0.0:80", "files.enabled": False, "tokens.secret": SECRET},
         {"server.listen": "[::1]:80", "access.keys": ["short"]},
         {"manager.listen": "127.0.0.1:1", "manager.secret": "short", "tokens.secret": "short"},
+        {"manager.listen": "127.0.0.1:1", "manager.secret": "short"},
+        {"metrics.public": True, "metrics.key": "short"},
         {"cors.credentials": True, "cors.origins": ["https://a.example"]},
     ],
     ids=str,

@@ -10,11 +10,16 @@ A second signal ends it at once.
 """
 
 import asyncio
+import itertools
 import math
 import os
+import shutil
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import structlog
 import uvloop
@@ -23,6 +28,7 @@ from aiohttp.worker import GunicornUVLoopWebWorker, GunicornWebWorker
 from gunicorn.app.base import BaseApplication
 
 from storage_proxy import logs
+from storage_proxy.adapters import metrics
 from storage_proxy.app.wiring import CannotStart, build, replica, runner_of
 from storage_proxy.settings import Settings
 
@@ -31,7 +37,8 @@ def run(settings: Settings) -> None:
     """Serve until told to stop."""
     logs.configure(settings.log.format, settings.log.level)
     if settings.server.workers > 1:
-        _Workers(settings).run()
+        with _private_directory() as shared:
+            _Workers(settings, shared).run()
         return
     factory = uvloop.new_event_loop if settings.server.event_loop == "uvloop" else None
     try:
@@ -39,6 +46,18 @@ def run(settings: Settings) -> None:
             runner.run(_serve(settings))
     except CannotStart as error:
         sys.exit(f"storage-proxy cannot start: {error}")
+
+
+@contextmanager
+def _private_directory() -> Iterator[Path]:
+    """Readable by this service only: where the workers of this replica count together."""
+    made, master = Path(tempfile.mkdtemp(prefix="storage-proxy-")), os.getpid()
+    try:
+        yield made
+    finally:
+        # A worker that ends unwinds to here as well.
+        if os.getpid() == master:
+            shutil.rmtree(made, ignore_errors=True)
 
 
 async def _serve(settings: Settings) -> None:
@@ -91,10 +110,17 @@ class _InterruptibleUVLoop(_Interruptible, GunicornUVLoopWebWorker):
 
 
 class _Workers(BaseApplication):  # type: ignore[misc] # gunicorn carries no types
-    """Several workers on one port, started and restarted by gunicorn."""
+    """Several workers on one port, started and restarted by gunicorn.
 
-    def __init__(self, settings: Settings) -> None:
+    Each has a slot, the lowest that is free, for what the workers of this replica count together: one that died leaves
+    its slot to the next."""
+
+    def __init__(self, settings: Settings, shared: Path) -> None:
         self._settings = settings
+        self._shared = shared
+        self._slot = 0
+        """of this worker; in the master, of the one that it has started last"""
+        self._slots: dict[object, int] = {}
         super().__init__()
 
     def load_config(self) -> None:
@@ -112,12 +138,27 @@ class _Workers(BaseApplication):  # type: ignore[misc] # gunicorn carries no typ
             "timeout": graceful_seconds + 30,
             "proc_name": "storage-proxy",
             "control_socket_disable": True,
+            "pre_fork": self._give_slot,
+            "child_exit": self._free_slot,
         }.items():
             if name in self.cfg.settings:  # not every version has every one
                 self.cfg.set(name, value)
 
+    # In the master.
+
+    def _give_slot(self, server: object, worker: object) -> None:
+        taken = set(self._slots.values())
+        self._slots[worker] = self._slot = next(slot for slot in itertools.count() if slot not in taken)
+
+    def _free_slot(self, server: object, worker: object) -> None:
+        if (slot := self._slots.pop(worker, None)) is not None:
+            metrics.forget_worker(self._shared, slot)
+
+    # In a worker.
+
     def load(self) -> Callable[[], Awaitable[web.AppRunner]]:
         async def build_in_worker() -> web.AppRunner:
-            return runner_of(build(self._settings), self._settings)
+            metrics.share_between_workers(self._shared, self._slot)
+            return runner_of(build(self._settings, self._shared), self._settings)
 
         return build_in_worker

@@ -10,29 +10,33 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 
 import structlog
 from aiohttp import web
 
 from storage_proxy import logs
 from storage_proxy.adapters.doctor.start_up import start_up_faults
+from storage_proxy.adapters.metrics import CONTENT_TYPE, Metrics
 from storage_proxy.adapters.page_files import read_page
-from storage_proxy.adapters.posix import PosixFilesystem
 from storage_proxy.adapters.system import SystemClock, SystemEntropy
 from storage_proxy.adapters.threads import ThreadWorkers
 from storage_proxy.app.hooking import Hooking
+from storage_proxy.app.listeners import Everybody
+from storage_proxy.app.volumes import ages_of, limits_of, open_volumes
 from storage_proxy.core.errors import ShareFault, ShareFull, ShareStalled
 from storage_proxy.core.target import STAGING
 from storage_proxy.hooks.plugins import PluginMissing
 from storage_proxy.operations.reap import reap_for_ever
-from storage_proxy.operations.service import Limits, Service, Volume, open_volume
-from storage_proxy.ports import LinkInTheWay, NameMissing
+from storage_proxy.operations.service import Service, Volume
+from storage_proxy.ports import LinkInTheWay, Listener, NameMissing
 from storage_proxy.server.access import AccessKeys
 from storage_proxy.server.addresses import Addresses
 from storage_proxy.server.connections import Runner
 from storage_proxy.server.cors import CorsRules
 from storage_proxy.server.health import HealthRoutes
 from storage_proxy.server.ietf_routes import DraftRules, IetfRoutes
+from storage_proxy.server.metrics_routes import MetricsRoutes
 from storage_proxy.server.page_routes import Page, PageRoutes
 from storage_proxy.server.requests import CONNECTIONS, dress, outermost
 from storage_proxy.server.session_routes import SessionRoutes, SessionRules
@@ -40,7 +44,6 @@ from storage_proxy.server.token_routes import TokenRoutes, TokenRules
 from storage_proxy.server.tus_routes import TusRoutes
 from storage_proxy.server.uploading import FilesRules, Uploading
 from storage_proxy.settings import Settings
-from storage_proxy.store.sweeping import Ages
 
 SERVICE = web.AppKey("SERVICE", Service)
 
@@ -58,89 +61,72 @@ class CannotStart(Exception):
 # ---- what is plugged in ---------------------------------------------------------------------------------------------
 
 
-def build(settings: Settings) -> web.Application:
-    """One replica's public application; with a manager's listener beside it, where the settings have one."""
+def build(settings: Settings, shared: Path | None = None) -> web.Application:
+    """One replica's public application; with a manager's listener beside it, where the settings have one.
+
+    `shared`: the directory in which the workers of this replica count together."""
     try:
         hooking = Hooking(settings)
     except PluginMissing as error:
         raise CannotStart(f"hooks.plugins: {error}") from None
-    volumes = {name: _volume(settings, name, hooking) for name in settings.volumes}
-    service = _service(settings, volumes, hooking)
+    metrics = Metrics(settings.volumes, shared) if settings.metrics_are_served else None
+    service = _service(settings, hooking, metrics)
     app = web.Application(middlewares=[outermost(service, replica())], handler_args=CONNECTIONS)
     app[SERVICE] = service
     app.on_response_prepare.append(dress(_cors(settings)))
     app.add_routes(_routes(settings, service))
+    if metrics is not None:
+        app.cleanup_ctx.append(partial(_sampling, metrics, service))
+        if settings.metrics.public:
+            prefixes = sorted({"", settings.server.base_path})
+            app.add_routes(
+                [route for prefix in prefixes for route in _metrics_routes(settings, metrics).routes(prefix)]
+            )
     app.cleanup_ctx.append(partial(_working, settings, service, hooking))
     if settings.manager.listen is not None:
-        app.cleanup_ctx.append(partial(_managing, settings, service))
+        app.cleanup_ctx.append(partial(_managing, settings, service, metrics))
     app.on_shutdown.append(_drain)
     return app
 
 
-def build_manager(settings: Settings, service: Service) -> web.Application:
-    assert settings.manager.secret is not None and settings.tokens.secret is not None, "the settings see to it"
-    rules = TokenRules(
-        secret=settings.manager.secret.get_secret_value(),
-        token_secret=settings.tokens.secret.get_secret_value(),
-        token_seconds=settings.tokens.lifetime,
-        order=settings.sessions.order,
-        policy=settings.sessions.conflict,
-    )
+def build_manager(settings: Settings, service: Service, metrics: Metrics | None = None) -> web.Application:
+    """What managers and operators ask for."""
+    assert settings.manager.secret is not None, "the settings see to it"
+    secret = settings.manager.secret.get_secret_value()
     app = web.Application(middlewares=[outermost(service, replica())], handler_args=CONNECTIONS)
     app.on_response_prepare.append(dress(None))
     health = HealthRoutes(service, None)
-    app.add_routes([*TokenRoutes(service, rules).routes(), *health.routes(""), web.get("/", health.about)])
+    app.add_routes([*health.routes(""), web.get("/", health.about)])
+    if settings.tokens.secret is not None:
+        rules = TokenRules(
+            secret=secret,
+            token_secret=settings.tokens.secret.get_secret_value(),
+            token_seconds=settings.tokens.lifetime,
+            order=settings.sessions.order,
+            policy=settings.sessions.conflict,
+        )
+        app.add_routes(TokenRoutes(service, rules).routes())
+    if metrics is not None:
+        app.add_routes(_metrics_routes(settings, metrics).routes(""))
     return app
 
 
-def _volume(settings: Settings, name: str, hooking: Hooking) -> Volume:
-    volume = settings.volumes[name]
-    workers = ThreadWorkers(name, settings.storage.threads)
-    filesystem = PosixFilesystem(volume.path, sync=settings.storage.sync, executor=workers.executor)
-    return open_volume(
-        name,
-        volume.layout,
-        filesystem,
-        workers,
-        SystemEntropy(),
-        limits_of(settings),
-        ages_of(settings),
-        hooking.rules,
+def _metrics_routes(settings: Settings, metrics: Metrics) -> MetricsRoutes:
+    key = settings.metrics.key
+    keys = AccessKeys((key.get_secret_value(),) if key is not None else ())
+    return MetricsRoutes(metrics.exposition, CONTENT_TYPE, keys)
+
+
+def _service(settings: Settings, hooking: Hooking, metrics: Metrics | None) -> Service:
+    listeners: list[Listener] = [logs.EventLog(**{logs.REPLICA: replica()})]
+    if metrics is not None:
+        listeners.append(metrics)
+    heard = Everybody(*listeners)
+    ages, storage = ages_of(settings), settings.storage
+    volumes = open_volumes(
+        settings, ages, heard, hooking.rules, threads=storage.threads, sync=storage.sync, metrics=metrics
     )
-
-
-def _service(settings: Settings, volumes: dict[str, Volume], hooking: Hooking) -> Service:
-    listener = logs.EventLog(**{logs.REPLICA: replica()})
-    limits, ages = limits_of(settings), ages_of(settings)
-    return Service(volumes, SystemClock(), SystemEntropy(), listener, limits, ages, hooking.receivers)
-
-
-def limits_of(settings: Settings) -> Limits:
-    limits, checkpoints = settings.limits, settings.checkpoints
-    return Limits(
-        upload_bytes_max=limits.upload_bytes_max,
-        appends_max=limits.appends_max,
-        undurable_bytes_max=limits.undurable_bytes_max,
-        checkpoint_bytes=checkpoints.bytes,
-        checkpoint_seconds=checkpoints.seconds,
-        closer_wait_seconds=limits.closer_wait_seconds,
-        lock_wait_seconds=limits.lock_wait_seconds,
-        share_stall_seconds=limits.share_stall_seconds,
-    )
-
-
-def ages_of(settings: Settings) -> Ages:
-    expiry = settings.expiry
-    return Ages(
-        open=expiry.open,
-        published=expiry.published,
-        ended=expiry.ended,
-        orphans=expiry.orphans,
-        # The record is what remembers a notice that waits.
-        notices=settings.hooks.give_up,
-        joined=expiry.joined,
-        sliding=expiry.sliding,
-    )
+    return Service(volumes, SystemClock(), SystemEntropy(), heard, limits_of(settings), ages, hooking.receivers)
 
 
 def _cors(settings: Settings) -> CorsRules:
@@ -213,10 +199,20 @@ async def _working(settings: Settings, service: Service, hooking: Hooking, app: 
         volume.workers.close()
 
 
-async def _managing(settings: Settings, service: Service, app: web.Application) -> AsyncIterator[None]:
+async def _sampling(metrics: Metrics, service: Service, app: web.Application) -> AsyncIterator[None]:
+    sampler = asyncio.create_task(metrics.sample_for_ever(service))
+    yield
+    sampler.cancel()
+    # What happened since the last time; other workers go on telling it.
+    metrics.sample(service)
+
+
+async def _managing(
+    settings: Settings, service: Service, metrics: Metrics | None, app: web.Application
+) -> AsyncIterator[None]:
     listen = settings.manager.listen
     assert listen is not None, "asked before"
-    runner = runner_of(build_manager(settings, service), settings)
+    runner = runner_of(build_manager(settings, service, metrics), settings)
     await runner.setup()
     # Each worker opens the port for itself; the kernel shares the connections out.
     site = web.TCPSite(runner, listen.host, listen.port, reuse_port=settings.server.workers > 1)

@@ -105,9 +105,12 @@ async def append(service: Service, upload: UploadId, wanted: Append, body: Body)
         manifest = await declare_length(service, manifest, wanted.length)
     received = 0
     if wanted.body_length != 0:
-        with service.receiving():
+        with service.receiving(upload, wanted.offset) as receiving:
             reception = await _Reception.begin(service, manifest, wanted, body)
-            manifest = await reception.run()
+            try:
+                manifest = await reception.run()
+            finally:
+                receiving.received = reception.taken
             received = reception.chunk.length - reception.had
     if wanted.closes and manifest.phase is Phase.OPEN:
         manifest = await declare_length(service, manifest, wanted.offset + received)
@@ -306,6 +309,7 @@ class _Reception:
         upload = self.manifest.upload
         # Of an upload that many write to at once, the manifest seen last is hardly ever the newest.
         seen = self.manifest if self.manifest.order is Order.SEQUENTIAL else None
+        began, promised = self.service.clock.monotonic(), self.chunk.promised
         async with self.service.turn(upload):
             change = await self.volume.run(
                 partial(self.volume.chunks.promise, upload.key, self.chunk, record, self.service.stamp(), seen)
@@ -313,7 +317,8 @@ class _Reception:
         self.manifest = change.after
         # What was taken since the snapshot is still undurable; all before it no longer is.
         self._count((self.taken - record.length) - self.counted)
-        tell_committed(self.service, record, change)
+        fresh, seconds = record.length - promised, self.service.clock.monotonic() - began
+        tell_committed(self.service, record, change, fresh, seconds)
         return change
 
     # ---- 5. conclude ------------------------------------------------------------------------------------------------

@@ -37,7 +37,9 @@ class _Done:
 
 async def append_at_hand(service: Service, upload: UploadId, offset: int, pieces: Sequence[bytes]) -> Manifest:
     volume = service.volume(upload)
-    with service.receiving():
+    count, began = total(pieces), service.clock.monotonic()
+    with service.receiving(upload, offset) as receiving, service.undurable.holding(count):
+        receiving.received = count
         kept = service.kept.take(upload, offset)
         keep = service.kept.has_room()
         size_max = service.limits.upload_bytes_max
@@ -55,18 +57,19 @@ async def append_at_hand(service: Service, upload: UploadId, offset: int, pieces
             elif kept is not None:
                 service.kept.release(upload, volume, kept)
     manifest = done.change.after
-    tell_committed(service, done.record, done.change)
+    tell_committed(service, done.record, done.change, count, service.clock.monotonic() - began)
     if done.published is not None:
-        return require_published(tell_published(service, done.published))
+        return require_published(tell_published(service, done.published, manifest.changed_at))
     return await go_on(service, manifest)
 
 
-def tell_committed(service: Service, record: Chunk, change: Change) -> None:
+def tell_committed(service: Service, record: Chunk, change: Change, fresh: int, seconds: float) -> None:
     upload, before, after = change.after.upload, change.before, change.after
     if before is after and record.file not in after.files:
         service.tell(ChunkDiscarded(upload, record.offset, record.length, reason="it adds nothing"))
     else:
-        service.tell(ChunkCommitted(upload, record.offset, record.length, after.prefix, record.sealed))
+        committed = ChunkCommitted(upload, record.offset, record.length, after.prefix, record.sealed, fresh, seconds)
+        service.tell(committed)
     if before.phase is Phase.OPEN and after.phase in (Phase.CLOSED, Phase.WHOLE):
         service.tell(UploadClosed(upload, length=after.length or 0))
 

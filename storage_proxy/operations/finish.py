@@ -134,6 +134,7 @@ async def _fold(service: Service, volume: Volume, upload: UploadId) -> Manifest:
 
 
 async def _publish(service: Service, volume: Volume, manifest: Manifest) -> Manifest:
+    closed_at = manifest.changed_at
     try:
         if manifest.phase is Phase.CLOSED:
             await require_permission(service, Asked.PUBLISHING, manifest, None)
@@ -141,14 +142,15 @@ async def _publish(service: Service, volume: Volume, manifest: Manifest) -> Mani
         manifest = await volume.run(partial(volume.assembly.fail, manifest, str(refused), service.stamp()))
     else:
         manifest = await volume.run(partial(volume.assembly.publish_announced, manifest, service.stamp()))
-    return tell_published(service, manifest)
+    return tell_published(service, manifest, closed_at)
 
 
-def tell_published(service: Service, manifest: Manifest) -> Manifest:
-    """How publishing has ended."""
+def tell_published(service: Service, manifest: Manifest, closed_at: float) -> Manifest:
+    """How publishing has ended; `closed_at`: when the last byte was committed."""
     upload = manifest.upload
     if manifest.phase is Phase.PUBLISHED and manifest.publication is not None:
-        service.tell(UploadPublished(upload, path=manifest.publication.path, length=manifest.length or 0))
+        seconds = max(0.0, manifest.changed_at - closed_at)
+        service.tell(UploadPublished(upload, manifest.publication.path, manifest.length or 0, seconds))
         spare_parts(service, manifest)
     elif manifest.phase is Phase.FAILED:
         service.tell(PublishRefused(upload, reason=manifest.reason or ""))

@@ -17,6 +17,7 @@ from storage_proxy.core.errors import HookFailed, StorageProxyError
 from storage_proxy.core.events import (
     ChunkCommitted,
     Event,
+    Fact,
     NoticeDelayed,
     NoticeDelivered,
     NoticeDropped,
@@ -69,10 +70,12 @@ class Notifier:
         self._at_it: dict[UploadId, asyncio.Task[None]] = {}
         self._again: set[UploadId] = set()
 
-    def hear(self, event: Event) -> None:
-        if not isinstance(event, NoticesWaiting) and NEWS.get(type(event)) not in self._told:
+    def hear(self, fact: Fact) -> None:
+        if not isinstance(fact, Event):
             return
-        upload = event.upload
+        if not isinstance(fact, NoticesWaiting) and NEWS.get(type(fact)) not in self._told:
+            return
+        upload = fact.upload
         if upload in self._at_it:
             self._again.add(upload)
         elif len(self._at_it) < self._patience.uploads_max:

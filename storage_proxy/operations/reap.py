@@ -1,4 +1,4 @@
-"""The janitor: expire, sweep, bury, and carry on what others left.
+"""The janitor: expire, sweep, bury, and carry on what others left; and count what is there, as it reads it all anyhow.
 
 Rules: one replica at a time does a volume's round, by a lock that only saves work: each single step is safe against
 every append, completion, retry and other janitor (`store/sweeping.py`). A volume that hangs holds up no other.
@@ -9,10 +9,11 @@ from functools import partial
 
 from storage_proxy.core.errors import Corrupt
 from storage_proxy.core.events import CarryOnFailed, LeftoversSwept, NoticesWaiting, UploadExpired, UploadReaped
-from storage_proxy.core.manifest import UploadId
+from storage_proxy.core.manifest import Manifest, UploadId
 from storage_proxy.core.transitions import is_unfinished
 from storage_proxy.operations.finish import carry_on
 from storage_proxy.operations.service import Service, Volume
+from storage_proxy.operations.survey import Survey
 from storage_proxy.ports import HeldLock, LockTimeout, NameMissing, Region
 from storage_proxy.store import layout
 from storage_proxy.store.sweeping import Tended
@@ -24,11 +25,14 @@ async def reap(service: Service, volume: Volume) -> bool:
     if lock is None:
         return False
     try:
+        began = service.clock.monotonic()
+        survey = Survey()
         now = await volume.run(volume.sweeping.share_time)
         for key in await volume.run(lambda: list(volume.sweeping.keys())):
             if service.draining.is_set():
-                break
-            await _tend(service, volume, key, now)
+                return True
+            survey.add(await _tend(service, volume, key, now))
+        service.tell(survey.told(volume.name, service.clock.monotonic() - began))
     finally:
         volume.workers.abandon(lock.release)
     return True
@@ -44,7 +48,9 @@ async def _rounds(service: Service, volume: Volume, seconds: float) -> None:
         try:
             await reap(service, volume)
         except Exception as error:  # whatever it was, the next round is needed
-            service.tell(CarryOnFailed(UploadId(volume.name, "0" * 32), error=f"{type(error).__name__}: {error}"))
+            nobody = UploadId(volume.name, "0" * 32)
+            fault = type(error).__name__
+            service.tell(CarryOnFailed(nobody, error=f"{fault}: {error}", fault=fault))
         try:
             await asyncio.wait_for(service.draining.wait(), seconds)
         except TimeoutError:
@@ -58,19 +64,20 @@ def _claim(volume: Volume) -> HeldLock | None:
         return None
 
 
-async def _tend(service: Service, volume: Volume, key: str, now: float) -> None:
+async def _tend(service: Service, volume: Volume, key: str, now: float) -> Manifest | None:
     upload = UploadId(volume.name, key)
     try:
         tended = await volume.run(partial(volume.sweeping.tend, key, now, service.stamp()))
     except Corrupt as error:
         # Left as it is, for people; the others are tended all the same.
-        service.tell(CarryOnFailed(upload, error=str(error)))
-        return
+        service.tell(CarryOnFailed(upload, error=str(error), fault=type(error).__name__))
+        return None
     _tell(service, upload, tended)
     if tended.manifest is not None and tended.manifest.notices:
         service.tell(NoticesWaiting(upload))
     if tended.manifest is not None and is_unfinished(tended.manifest):
         carry_on(service, upload)
+    return None if tended.reaped else tended.manifest
 
 
 def _tell(service: Service, upload: UploadId, tended: Tended) -> None:

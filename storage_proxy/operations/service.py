@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from storage_proxy.core.errors import AppendsExhausted, Draining, StorageProxyError, UploadNotFound
-from storage_proxy.core.events import CarryOnFailed, Event
+from storage_proxy.core.events import AppendEnded, CarryOnFailed, Fact
 from storage_proxy.core.manifest import Manifest, Notice, UploadId
 from storage_proxy.core.notices import Note, nobody
 from storage_proxy.core.target import Layout
@@ -80,10 +80,11 @@ def open_volume(
     limits: Limits,
     ages: Ages,
     notices: NoticeRules | None = None,
+    listener: Listener | None = None,
 ) -> Volume:
     """The store's parts over one file system."""
     notices = notices or NoticeRules()
-    manifests = Manifests(filesystem, name, entropy, limits.lock_wait_seconds, notices.note)
+    manifests = Manifests(filesystem, name, entropy, limits.lock_wait_seconds, notices.note, listener)
     return Volume(
         name=name,
         layout=layout,
@@ -105,6 +106,8 @@ class Budget:
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self.held = 0
+        self.received = 0
+        """ever, however they ended"""
 
     @property
     def exceeded(self) -> bool:
@@ -112,6 +115,23 @@ class Budget:
 
     def add(self, count: int) -> None:
         self.held += count
+
+    @contextmanager
+    def holding(self, count: int) -> Iterator[None]:
+        self.held += count
+        try:
+            yield
+        finally:
+            self.held -= count
+        if count > 0:
+            self.received += count
+
+
+@dataclass(slots=True)
+class Receiving:
+    """One append that is under way."""
+
+    received: int = 0
 
 
 class NobodyAsked:
@@ -172,9 +192,9 @@ class Service:
         now = self.clock.now()
         return Stamp(now=now, expires_at=now + self._ages.joined)
 
-    def tell(self, event: Event) -> None:
+    def tell(self, fact: Fact) -> None:
         for listener in self._listeners:
-            listener.hear(event)
+            listener.hear(fact)
 
     def also_tell(self, listener: Listener) -> None:
         """From now on; for listeners that work with the service themselves."""
@@ -190,17 +210,24 @@ class Service:
         return lock
 
     @contextmanager
-    def receiving(self) -> Iterator[None]:
+    def receiving(self, upload: UploadId, offset: int) -> Iterator["Receiving"]:
         """A place among the appends that this replica takes at once."""
         if self.draining.is_set():
             raise Draining()
         if self.appends >= self.limits.appends_max:
             raise AppendsExhausted(appends_max=self.limits.appends_max)
         self.appends += 1
+        receiving, began = Receiving(), self.clock.monotonic()
+        ending: str | None = None
         try:
-            yield
+            yield receiving
+        except BaseException as error:
+            ending = type(error).__name__
+            raise
         finally:
             self.appends -= 1
+            seconds = self.clock.monotonic() - began
+            self.tell(AppendEnded(upload, offset, receiving.received, seconds, ending))
 
     def in_background(self, upload: UploadId, work: Callable[[], Coroutine[Any, Any, T]]) -> "asyncio.Task[T]":
         """Go on with an upload whoever waits for it; where this replica is at it already, that work is given back."""
@@ -232,7 +259,7 @@ class Service:
             if not isinstance(error, StorageProxyError):
                 # Our own bug: let the event loop's handler show it with its traceback.
                 raise error
-            self.tell(CarryOnFailed(upload, error=str(error)))
+            self.tell(CarryOnFailed(upload, error=str(error), fault=type(error).__name__))
 
     def aside(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Work that nobody waits for, and that may be left undone."""

@@ -16,6 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Middleware
 
 from storage_proxy.core.errors import HeaderMalformed, MethodUnsupported, StorageProxyError
+from storage_proxy.core.events import RequestAnswered
 from storage_proxy.operations.service import Service
 from storage_proxy.server import problems
 from storage_proxy.server.bodies import linger
@@ -81,6 +82,8 @@ class _Outcome:
     level: int = logging.INFO
     problem: str | None = None
     detail: str | None = None
+    fault: str | None = None
+    """the error's class, for listeners"""
 
 
 def outermost(service: Service, replica: str) -> Middleware:
@@ -98,7 +101,9 @@ def outermost(service: Service, replica: str) -> Middleware:
             response.force_close()
         if is_spent(request):
             response.force_close()
-        _log(request, outcome, replica, service.clock.monotonic() - began)
+        seconds = service.clock.monotonic() - began
+        _log(request, outcome, replica, seconds)
+        service.tell(_answered(request, outcome, seconds))
         if unread:
             await _send(request, response)
             await linger(request, draining=service.draining.is_set())
@@ -116,7 +121,7 @@ async def _answer(service: Service, request: web.Request, handler: Handler) -> _
         level = problems.level(error)
         detail = str(error) if level > logging.INFO else None
         tell = request.get(PROBLEM, problems.problem)
-        return _Outcome(tell(error, method), level, slug, detail)
+        return _Outcome(tell(error, method), level, slug, detail, type(error).__name__)
     except web.HTTPException as error:
         if method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
             # A page asks before each request; only if this succeeds will it hear that there is nothing here.
@@ -127,7 +132,7 @@ async def _answer(service: Service, request: web.Request, handler: Handler) -> _
     except Exception:
         number = service.entropy.token()[:16]
         structlog.get_logger().exception("incident", incident=number)
-        return _Outcome(problems.incident(number, method), logging.ERROR, "incident")
+        return _Outcome(problems.incident(number, method), logging.ERROR, "incident", fault="Incident")
 
 
 async def _send(request: web.Request, response: web.StreamResponse) -> None:
@@ -176,6 +181,12 @@ def _request_id(request: web.Request, service: Service) -> str:
     """The client's own, where it may stand in a header and in a log line."""
     told = request.headers.get(REQUEST_ID, "")
     return told if _SANE_ID.fullmatch(told) else service.entropy.token()
+
+
+def _answered(request: web.Request, outcome: _Outcome, seconds: float) -> RequestAnswered:
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else ""
+    return RequestAnswered(route, request.method, outcome.response.status, seconds, outcome.fault)
 
 
 def _log(request: web.Request, outcome: _Outcome, replica: str, seconds: float) -> None:

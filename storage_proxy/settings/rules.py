@@ -75,10 +75,17 @@ def _manager_complete(settings: "Settings") -> Complaints:
         return
     if manager.secret is None:
         yield "manager.secret", f"needed, because manager.listen is set ({_MAKE_ONE})"
-    if settings.tokens.secret is None:
-        yield "tokens.secret", f"needed, because manager.listen is set: it signs the tokens ({_MAKE_ONE})"
     if manager.listen == settings.server.listen and manager.listen.port != 0:
         yield "manager.listen", f"found {manager.listen}, as in server.listen; the manager API has a port of its own"
+
+
+def _metrics_not_open_by_accident(settings: "Settings") -> Complaints:
+    metrics, listen = settings.metrics, settings.server.listen
+    if metrics.enabled and metrics.public and metrics.key is None and not listen.is_loopback:
+        yield (
+            "metrics.key",
+            f"needed, because metrics.public shows them to everybody who reaches {listen} ({_MAKE_ONE})",
+        )
 
 
 def _secrets_are_secret(settings: "Settings") -> Complaints:
@@ -101,6 +108,9 @@ def _secrets(settings: "Settings") -> Iterator[tuple[str, SecretStr, bool]]:
         yield "tokens.secret", settings.tokens.secret, not server.is_loopback
     if manager is not None and settings.manager.secret is not None:
         yield "manager.secret", settings.manager.secret, not manager.is_loopback
+    if settings.metrics.key is not None:
+        reached = (settings.metrics.public and not server.is_loopback, manager is not None and not manager.is_loopback)
+        yield "metrics.key", settings.metrics.key, any(reached)
 
 
 def _webhook_complete(settings: "Settings") -> Complaints:
@@ -132,6 +142,7 @@ _RULES: tuple[Callable[["Settings"], Complaints], ...] = (
     _files_volume_exists,
     _not_open_by_accident,
     _manager_complete,
+    _metrics_not_open_by_accident,
     _secrets_are_secret,
     _webhook_complete,
     _checkpoints_fit,

@@ -70,13 +70,25 @@ class Server(Section):
 
 
 class Manager(Section):
-    """The listener on which the manager of existing deployments asks for session tokens."""
+    """The listener that clients must not reach: for the manager of existing deployments, for operators, and for
+    Prometheus. The manager's API is there when there is a `tokens.secret`."""
 
     listen: Listen | None = None
-    """Host and port; without it there is no manager API."""
+    """Host and port; without it there is none of these."""
     secret: Secret | None = None
-    """What the manager sends as X-BackendAI-Storage-Auth-Token. Needed with `listen`; at least 16 characters unless
-    that is a loopback address, for it can be tried out over the network."""
+    """What the manager sends as X-BackendAI-Storage-Auth-Token, and operators are asked for. Needed with `listen`; at
+    least 16 characters unless that is a loopback address, for it can be tried out over the network."""
+
+
+class Metrics(Section):
+    """What Prometheus scrapes: `/metrics` on the manager's listener."""
+
+    enabled: bool = True
+    """Whether anything is counted at all."""
+    key: Secret | None = None
+    """What Prometheus sends as `Authorization: Bearer <key>`; without one whoever reaches the listener is answered."""
+    public: bool = False
+    """Also on `server.listen`, where clients are. Other machines can reach it there, and are asked for `key`."""
 
 
 class Tokens(Section):
@@ -271,6 +283,7 @@ class Settings(BaseSettings):
 
     server: Server = Server()
     manager: Manager = Manager()
+    metrics: Metrics = Metrics()
     tokens: Tokens = Tokens()
     access: Access = Access()
     volumes: dict[VolumeName, Volume]
@@ -295,6 +308,11 @@ class Settings(BaseSettings):
     def files_volume(self) -> str:
         """Where a plain upload goes that names no volume."""
         return self.files.volume or next(iter(self.volumes))
+
+    @property
+    def metrics_are_served(self) -> bool:
+        """Where nobody can ask for them, nothing is counted."""
+        return self.metrics.enabled and (self.metrics.public or self.manager.listen is not None)
 
     @classmethod
     def settings_customise_sources(

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from storage_proxy.core.errors import ShareFault, UploadBusy, UploadNotFound
+from storage_proxy.core.events import FenceContended
 from storage_proxy.core.manifest import Manifest, UploadId
 from storage_proxy.core.notices import Note, nobody
 from storage_proxy.ports import (
@@ -19,6 +20,7 @@ from storage_proxy.ports import (
     Filesystem,
     HeldLock,
     LinkInTheWay,
+    Listener,
     LockTimeout,
     NameMissing,
     NameTaken,
@@ -62,10 +64,12 @@ class Manifests:
         entropy: Entropy,
         lock_wait_seconds: float,
         note: Note = nobody,
+        listener: Listener | None = None,
     ) -> None:
         """`note` adds to each change what others are to be told of it."""
         self._filesystem = filesystem
         self._note = note
+        self._listener = listener
         self._volume = volume
         self._entropy = entropy
         self._lock_wait_seconds = lock_wait_seconds
@@ -134,6 +138,8 @@ class Manifests:
         before, after = done.before.value, done.after.value
         if after is not before:
             after = replace(after, revision=done.after.revision)
+        if self._listener is not None and (done.lost or done.helped):
+            self._listener.hear(FenceContended(self._id(key), done.lost, done.helped))
         return Change(before, after, done.lost, done.helped)
 
     def claim_notices(self, key: str) -> HeldLock | None:

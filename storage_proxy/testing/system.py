@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from typing import TypeVar
 
-from storage_proxy.core.events import Event
+from storage_proxy.core.events import Fact
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class RecordingListener:
     """See `ports.Listener`."""
 
     def __init__(self) -> None:
-        self.events: list[Event] = []
+        self.events: list[Fact] = []
 
-    def hear(self, event: Event) -> None:
-        self.events.append(event)
+    def hear(self, fact: Fact) -> None:
+        self.events.append(fact)

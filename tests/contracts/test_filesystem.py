@@ -1,4 +1,4 @@
-"""The file system suite, on the real one and on its twin with and without an NFS client's memory."""
+"""The file system suite: on the real one, bare and timed, and on its twin with and without an NFS client's memory."""
 
 import os
 from collections.abc import Iterator
@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from storage_proxy.adapters.posix import PosixFilesystem
+from storage_proxy.adapters.stopwatch import Stopwatch
+from storage_proxy.ports import Filesystem
 from storage_proxy.testing.filesystem import SimulatedFilesystem, SimulatedShare
 from tests.contracts.filesystem import (
     BytesContract,
@@ -30,7 +32,7 @@ class PosixVolume:
         self.filesystem = self.another()
         self.filesystem.make_directory(".uploads")
 
-    def another(self) -> PosixFilesystem:
+    def another(self) -> Filesystem:
         return PosixFilesystem(self.root, executor=self._executor)
 
     def _place(self, path: str) -> Path:
@@ -60,6 +62,11 @@ class PosixVolume:
         return {path.name: path.read_bytes() for path in self._outside.iterdir()} == {"secret": b"secret"}
 
 
+class TimedVolume(PosixVolume):
+    def another(self) -> Filesystem:
+        return Stopwatch("main", 30.0).around(super().another())
+
+
 class SimulatedVolume:
     def __init__(self, share: SimulatedShare) -> None:
         self.share = share
@@ -80,11 +87,12 @@ class SimulatedVolume:
         return True
 
 
-@pytest.fixture(params=["posix", "simulated", "simulated without caches"])
+@pytest.fixture(params=["posix", "posix, timed", "simulated", "simulated without caches"])
 def volume(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Volume]:
-    if request.param == "posix":
+    real = {"posix": PosixVolume, "posix, timed": TimedVolume}.get(request.param)
+    if real is not None:
         with ThreadPoolExecutor(2) as executor:
-            yield PosixVolume(tmp_path, executor)
+            yield real(tmp_path, executor)
     else:
         yield SimulatedVolume(SimulatedShare(caches=request.param == "simulated"))
 

@@ -18,7 +18,7 @@ from storage_proxy.core.errors import (
     UploadGone,
     UploadNotFound,
 )
-from storage_proxy.core.events import UploadClosed, UploadCreated, UploadExpired, UploadPublished
+from storage_proxy.core.events import Event, UploadClosed, UploadCreated, UploadExpired, UploadPublished
 from storage_proxy.core.manifest import Final, Manifest, Order, Part, Phase, Piece, Policy, UploadId
 from storage_proxy.core.target import Target
 from storage_proxy.operations.append import Append, append
@@ -81,7 +81,8 @@ def inodes(share: SimulatedShare) -> dict[str, int]:
 async def test_whole_parts_are_published_as_one_file_before_the_answer(share: SimulatedShare, replica: Replica) -> None:
     manifest = await join(replica, await part(replica, HELLO), await part(replica, WORLD))
     assert (manifest.phase, manifest.length, share.target_bytes("file")) == (Phase.PUBLISHED, 11, HELLO + WORLD)
-    told = [type(event) for event in replica.listener.events if event.upload == manifest.upload]
+    heard = [event for event in replica.listener.events if isinstance(event, Event)]
+    told = [type(event) for event in heard if event.upload == manifest.upload]
     assert told[0] is UploadCreated
     assert told[-1] is UploadPublished
     assert told.count(UploadClosed) == 1

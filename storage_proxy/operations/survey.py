@@ -1,0 +1,32 @@
+"""What is on a volume, in numbers: added up as the janitor reads each upload on its round.
+
+Rules: nothing is read for the sake of counting. The numbers are as old as the round is long, and the next round makes
+them anew.
+"""
+
+from collections import Counter
+
+from storage_proxy.core.events import VolumeSurveyed
+from storage_proxy.core.manifest import Manifest, Phase
+
+
+class Survey:
+    def __init__(self) -> None:
+        self._phases: Counter[str] = Counter()
+        self._owed = 0
+        self._unassembled = 0
+
+    def add(self, manifest: Manifest | None) -> None:
+        """None: an upload that is gone, or whose manifest cannot be read."""
+        if manifest is None:
+            return
+        self._phases[manifest.phase.value] += 1
+        promised = sum(extent.length for extent in manifest.coverage)
+        if manifest.phase in (Phase.OPEN, Phase.CLOSED, Phase.PUBLISHING):
+            self._unassembled += promised - manifest.assembled
+        if manifest.phase is Phase.OPEN:
+            self._owed += max(0, (manifest.length or 0) - promised)
+
+    def told(self, volume: str, seconds: float) -> VolumeSurveyed:
+        phases = tuple(sorted(self._phases.items()))
+        return VolumeSurveyed(volume, phases, self._owed, self._unassembled, seconds)
