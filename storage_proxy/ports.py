@@ -260,6 +260,10 @@ class Workers(Protocol):
 
     async def run(self, work: Callable[[], T], seconds: float) -> T: ...
 
+    def hung_seconds(self) -> float:
+        """How long the slowest call has been under way, if all that may run at once are past their limits; else 0."""
+        ...
+
     def abandon(self, work: Callable[[], object]) -> None:
         """Run this some time; nobody waits for it and its failure is nobody's (closing files after trouble)."""
         ...

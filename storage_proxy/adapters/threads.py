@@ -161,6 +161,9 @@ class ThreadWorkers:
         finally:
             timer.cancel()
 
+    def hung_seconds(self) -> float:
+        return self.executor.hung_seconds()
+
     def abandon(self, work: Callable[[], object]) -> None:
         def act() -> None:
             # Its failure is nobody's, by the port's promise: what it was to tidy up is in trouble already.
@@ -179,6 +182,6 @@ class ThreadWorkers:
         self.executor.shutdown()
 
     def _refuse_when_hung(self, seconds: float) -> None:
-        hung_seconds = self.executor.hung_seconds()
+        hung_seconds = self.hung_seconds()
         if hung_seconds > 0 or self.executor.waiting() >= self._waiting_max:
             raise ShareStalled(volume=self._volume, seconds=hung_seconds or seconds)

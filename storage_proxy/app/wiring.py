@@ -8,7 +8,7 @@ have work to do.
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from storage_proxy.app.volumes import ages_of, limits_of, open_volumes
 from storage_proxy.core.errors import ShareFault, ShareFull, ShareStalled
 from storage_proxy.core.target import STAGING
 from storage_proxy.hooks.plugins import PluginMissing
+from storage_proxy.operations.readiness import Readiness
 from storage_proxy.operations.reap import reap_for_ever
 from storage_proxy.operations.service import Service, Volume
 from storage_proxy.ports import LinkInTheWay, Listener, NameMissing
@@ -71,10 +72,12 @@ def build(settings: Settings, shared: Path | None = None) -> web.Application:
         raise CannotStart(f"hooks.plugins: {error}") from None
     metrics = Metrics(settings.volumes, shared) if settings.metrics_are_served else None
     service = _service(settings, hooking, metrics)
+    probers = {name: ThreadWorkers(f"{name}-probe", threads=1) for name in service.volumes}
+    readiness = Readiness(service, probers)
     app = web.Application(middlewares=[outermost(service, replica())], handler_args=CONNECTIONS)
     app[SERVICE] = service
     app.on_response_prepare.append(dress(_cors(settings)))
-    app.add_routes(_routes(settings, service))
+    app.add_routes(_routes(settings, service, readiness))
     if metrics is not None:
         app.cleanup_ctx.append(partial(_sampling, metrics, service))
         if settings.metrics.public:
@@ -83,19 +86,22 @@ def build(settings: Settings, shared: Path | None = None) -> web.Application:
                 [route for prefix in prefixes for route in _metrics_routes(settings, metrics).routes(prefix)]
             )
     app.cleanup_ctx.append(partial(_working, settings, service, hooking))
+    app.cleanup_ctx.append(partial(_watching, readiness, probers))
     if settings.manager.listen is not None:
-        app.cleanup_ctx.append(partial(_managing, settings, service, metrics))
+        app.cleanup_ctx.append(partial(_managing, settings, service, readiness, metrics))
     app.on_shutdown.append(_drain)
     return app
 
 
-def build_manager(settings: Settings, service: Service, metrics: Metrics | None = None) -> web.Application:
+def build_manager(
+    settings: Settings, service: Service, readiness: Readiness, metrics: Metrics | None = None
+) -> web.Application:
     """What managers and operators ask for."""
     assert settings.manager.secret is not None, "the settings see to it"
     secret = settings.manager.secret.get_secret_value()
     app = web.Application(middlewares=[outermost(service, replica())], handler_args=CONNECTIONS)
     app.on_response_prepare.append(dress(None))
-    health = HealthRoutes(service, None)
+    health = HealthRoutes(service, readiness, None)
     app.add_routes([*health.routes(""), web.get("/", health.about)])
     if settings.tokens.secret is not None:
         rules = TokenRules(
@@ -133,10 +139,10 @@ def _cors(settings: Settings) -> CorsRules:
     return CorsRules(settings.cors.origins, settings.cors.credentials, settings.cors.max_age)
 
 
-def _routes(settings: Settings, service: Service) -> list[web.RouteDef]:
+def _routes(settings: Settings, service: Service, readiness: Readiness) -> list[web.RouteDef]:
     server, files, idle = settings.server, settings.files, settings.limits.body_idle_seconds
     addresses = Addresses(server.base_path, server.trusted_proxies)
-    health = HealthRoutes(service, f"{server.base_path}/files" if files.enabled else None)
+    health = HealthRoutes(service, readiness, f"{server.base_path}/files" if files.enabled else None)
     # With the prefix, and without it for load balancers that strip it.
     prefixes = sorted({"", server.base_path})
     routes = [route for prefix in prefixes for route in health.routes(prefix)]
@@ -207,12 +213,24 @@ async def _sampling(metrics: Metrics, service: Service, app: web.Application) ->
     metrics.sample(service)
 
 
+async def _watching(
+    readiness: Readiness, probers: Mapping[str, ThreadWorkers], app: web.Application
+) -> AsyncIterator[None]:
+    """What is known of the volumes is known before the first request, and then kept up."""
+    await readiness.ask()
+    asking = asyncio.create_task(readiness.ask_for_ever())
+    yield
+    asking.cancel()
+    for prober in probers.values():
+        prober.close()
+
+
 async def _managing(
-    settings: Settings, service: Service, metrics: Metrics | None, app: web.Application
+    settings: Settings, service: Service, readiness: Readiness, metrics: Metrics | None, app: web.Application
 ) -> AsyncIterator[None]:
     listen = settings.manager.listen
     assert listen is not None, "asked before"
-    runner = runner_of(build_manager(settings, service, metrics), settings)
+    runner = runner_of(build_manager(settings, service, readiness, metrics), settings)
     await runner.setup()
     # Each worker opens the port for itself; the kernel shares the connections out.
     site = web.TCPSite(runner, listen.host, listen.port, reuse_port=settings.server.workers > 1)

@@ -1,28 +1,24 @@
 """Alive, ready, and what this is.
 
 Rules: live says that the event loop turns, and nothing about the share: restarting a process mends no mount. Ready
-asks every volume at once, each with a deadline, so that it is quick even when all of them hang.
+tells what was found in the background a moment ago, for each volume, and waits for none.
 """
-
-import asyncio
 
 from aiohttp import web
 
-from storage_proxy.core.errors import StorageProxyError
-from storage_proxy.core.target import STAGING
-from storage_proxy.operations.service import Service, Volume
-from storage_proxy.ports import NameMissing
+from storage_proxy.operations.readiness import Readiness
+from storage_proxy.operations.service import Service
 
-PROBE_SECONDS = 1.0
 READY = "ready"
 
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
 class HealthRoutes:
-    def __init__(self, service: Service, files: str | None) -> None:
+    def __init__(self, service: Service, readiness: Readiness, files: str | None) -> None:
         """`files`: the path of plain TUS, if there is any."""
         self._service = service
+        self._readiness = readiness
         self._files = files
 
     def routes(self, prefix: str) -> list[web.RouteDef]:
@@ -39,23 +35,11 @@ class HealthRoutes:
         return web.json_response({"status": "live"}, headers=_NO_STORE)
 
     async def ready(self, request: web.Request) -> web.Response:
-        volumes = list(self._service.volumes.values())
-        found = await asyncio.gather(*map(_probe, volumes))
-        told = {volume.name: answer for volume, answer in zip(volumes, found, strict=True)}
+        volumes = self._service.volumes.values()
+        told = {volume.name: self._readiness.reason(volume) or READY for volume in volumes}
         if self._service.draining.is_set():
             status = "draining"
         else:
-            status = READY if all(answer == READY for answer in found) else "not ready"
+            status = READY if all(answer == READY for answer in told.values()) else "not ready"
         body = {"status": status, "volumes": told}
         return web.json_response(body, status=200 if status == READY else 503, headers=_NO_STORE)
-
-
-async def _probe(volume: Volume) -> str:
-    try:
-        # Asks the share: a mere look at its size may be answered from a cache.
-        await volume.workers.run(lambda: volume.filesystem.inspect(STAGING), PROBE_SECONDS)
-    except StorageProxyError as error:
-        return str(error)
-    except NameMissing:
-        return f"There is no {STAGING} directory any more."
-    return READY

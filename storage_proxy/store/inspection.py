@@ -62,7 +62,9 @@ class Inspection:
                 below = self._names(path)
                 strange += [f"{path}/{key}" for key in below if not (layout.is_key(key) and key.startswith(name))]
             elif (
-                not _PASSING.fullmatch(name) and path != layout.JANITOR_LOCK and layout.kind_of(name) is not Kind.CLOCK
+                not _PASSING.fullmatch(name)
+                and path not in (layout.JANITOR_LOCK, layout.PROBE_LOCK)
+                and layout.kind_of(name) is not Kind.CLOCK
             ):
                 strange.append(path)
         return strange

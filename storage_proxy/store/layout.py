@@ -1,6 +1,8 @@
 """The only speller of file names in the service's own directory.
 
     .uploads/                           mode 0700, on the same file system as the targets
+    ├── janitor.lock                    whose holder goes round
+    ├── probe.lock                      asks whether the share grants locks
     └── 3f/                             the first two digits of the key: no directory grows too large
         └── 3f2a…/                      one upload
             ├── info.json               the manifest; only ever replaced by rename
@@ -23,6 +25,7 @@ from storage_proxy.core.target import STAGING
 VOLUME_ROOT = ""
 ROOT = STAGING
 JANITOR_LOCK = f"{ROOT}/janitor.lock"
+PROBE_LOCK = f"{ROOT}/probe.lock"
 
 _SHARD = re.compile(r"[0-9a-f]{2}")
 _KEY = re.compile(r"[0-9a-f]{32}")

@@ -48,6 +48,9 @@ class InlineWorkers:
     async def run(self, work: Callable[[], T], seconds: float) -> T:
         return work()
 
+    def hung_seconds(self) -> float:
+        return 0.0
+
     def abandon(self, work: Callable[[], object]) -> None:
         try:
             work()

@@ -272,7 +272,7 @@ def leftovers(data: Path, published: Sequence[str]) -> list[str]:
         name
         for name in found
         if name not in published
-        and name != ".uploads/janitor.lock"
+        and name not in (".uploads/janitor.lock", ".uploads/probe.lock")
         and not (name.startswith(".uploads/") and name.count("/") == 3 and name.rpartition("/")[2] in expected)
     ]
 

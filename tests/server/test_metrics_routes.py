@@ -6,6 +6,7 @@ from aiohttp.test_utils import TestServer
 
 from storage_proxy.adapters.metrics import Metrics
 from storage_proxy.app import build_manager
+from storage_proxy.operations.readiness import Readiness
 from tests.adapters.test_metrics import Samples, samples
 from tests.server.proxy import Client, Proxy, Start, settings_for, until
 
@@ -82,6 +83,7 @@ async def test_the_managers_listener_needs_no_tokens_to_have_them(
     aiohttp_client: Callable[..., Awaitable[Client]], proxy: Proxy
 ) -> None:
     settings = settings_for(proxy.directory, manager=MANAGER)
-    client = await aiohttp_client(TestServer(build_manager(settings, proxy.service, Metrics(["main"]))))
+    app = build_manager(settings, proxy.service, Readiness(proxy.service, {}), Metrics(["main"]))
+    client = await aiohttp_client(TestServer(app))
     assert ("uploads_total", named(volume="main", event="created")) in await scraped(client)
     assert (await client.post("/folder/file/upload")).status == 404

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import ClientResponse
 
 from storage_proxy.app import build_manager
+from storage_proxy.operations.readiness import Readiness
 from tests.server.proxy import BYTES, TUS, Client, Proxy, Start, settings_for
 
 TOKEN_SECRET = "a secret of the tests, for tokens"
@@ -28,7 +29,9 @@ async def proxy(start: Start) -> Proxy:
 
 @pytest.fixture
 async def manager(proxy: Proxy, aiohttp_client: Callable[..., Awaitable[Client]], directory: Path) -> Client:
-    return await aiohttp_client(build_manager(settings_for(directory, **SECTIONS), proxy.service))
+    return await aiohttp_client(
+        build_manager(settings_for(directory, **SECTIONS), proxy.service, Readiness(proxy.service, {}))
+    )
 
 
 def manifests(directory: Path) -> list[Path]:
