@@ -35,6 +35,7 @@ PROBLEM: web.RequestKey[ProblemTeller] = web.RequestKey("problem")
 REQUEST_ID = "X-Request-ID"
 _SANE_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,100}")
 _PATH_SHOWN_MAX = 200
+_PROBES = re.compile(r"/health/|/metrics$")
 
 SERVER = "storage-proxy"
 
@@ -205,6 +206,6 @@ def _log(request: web.Request, outcome: _Outcome, replica: str, seconds: float) 
         facts["problem"] = outcome.problem
     if outcome.detail is not None:
         facts["detail"] = outcome.detail
-    # Probes come every few seconds, and only one that fails is news.
-    probed = "/health/" in request.rel_url.raw_path and response.status == 200
+    # Probes and scrapes come every few seconds, and only one that fails is news.
+    probed = _PROBES.search(request.rel_url.raw_path) is not None and response.status == 200
     structlog.get_logger().log(logging.DEBUG if probed else outcome.level, "request", **facts)
