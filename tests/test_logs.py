@@ -249,6 +249,7 @@ EVENTS: list[tuple[events.Fact, str]] = [
     (events.NoticeDropped(UPLOAD, 1, "post-create", "answered 502"), "error"),
     (events.CarryOnFailed(UPLOAD, "gone", "ShareFault"), "warning"),
     (events.AppendEnded(UPLOAD, 0, 5, 0.5, "BodyBrokenOff"), "debug"),
+    (events.PublishRetried(UPLOAD), "info"),
     (events.FenceContended(UPLOAD, 1, 0), "info"),
     (events.VolumeSurveyed("main", (), 5, 0, 0.5), "debug"),
     (events.VolumeProbed("main", None, 5, 9), "debug"),

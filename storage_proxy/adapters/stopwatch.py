@@ -26,9 +26,9 @@ CALLS = tuple(
     for name, method in inspect.getmembers(Filesystem, inspect.isfunction)
     if not name.startswith("_") and not inspect.iscoroutinefunction(method) and name not in ("stage", "lock")
 )
-LOCKS = {Region.MANIFEST: "lock", Region.ASSEMBLY: "claim"}
+LOCKS = {region: "lock" if region is Region.MANIFEST else "claim" for region in Region}
 STAGED = ("stage", "write_staged", "sync_staged")
-TIMED = (*CALLS, *LOCKS.values(), *STAGED)
+TIMED = (*CALLS, *sorted(set(LOCKS.values())), *STAGED)
 
 FAILURES = (ShareFault, ShareFull, LockTimeout)
 """What is the share's trouble. That a name is missing or taken is an answer."""

@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import structlog
@@ -27,6 +28,7 @@ from storage_proxy.app.volumes import ages_of, limits_of, open_volumes
 from storage_proxy.core.errors import ShareFault, ShareFull, ShareStalled
 from storage_proxy.core.target import STAGING
 from storage_proxy.hooks.plugins import PluginMissing
+from storage_proxy.operations.heartbeat import Heartbeat
 from storage_proxy.operations.readiness import Readiness
 from storage_proxy.operations.reap import reap_for_ever
 from storage_proxy.operations.service import Service, Volume
@@ -35,9 +37,11 @@ from storage_proxy.server.access import AccessKeys
 from storage_proxy.server.addresses import Addresses
 from storage_proxy.server.connections import Runner
 from storage_proxy.server.cors import CorsRules
+from storage_proxy.server.event_stream import EventStream
 from storage_proxy.server.health import HealthRoutes
 from storage_proxy.server.ietf_routes import DraftRules, IetfRoutes
 from storage_proxy.server.metrics_routes import MetricsRoutes
+from storage_proxy.server.operator_routes import OperatorRoutes
 from storage_proxy.server.page_routes import Page, PageRoutes
 from storage_proxy.server.requests import CONNECTIONS, dress, outermost
 from storage_proxy.server.session_routes import SessionRoutes, SessionRules
@@ -71,7 +75,8 @@ def build(settings: Settings, shared: Path | None = None) -> web.Application:
     except PluginMissing as error:
         raise CannotStart(f"hooks.plugins: {error}") from None
     metrics = Metrics(settings.volumes, shared) if settings.metrics_are_served else None
-    service = _service(settings, hooking, metrics)
+    stream = EventStream({"replica": replica(), "workers": settings.server.workers})
+    service = _service(settings, hooking, metrics, stream)
     probers = {name: ThreadWorkers(f"{name}-probe", threads=1) for name in service.volumes}
     readiness = Readiness(service, probers)
     app = web.Application(middlewares=[outermost(service, replica())], handler_args=CONNECTIONS)
@@ -86,15 +91,15 @@ def build(settings: Settings, shared: Path | None = None) -> web.Application:
                 [route for prefix in prefixes for route in _metrics_routes(settings, metrics).routes(prefix)]
             )
     app.cleanup_ctx.append(partial(_working, settings, service, hooking))
-    app.cleanup_ctx.append(partial(_watching, readiness, probers))
+    app.cleanup_ctx.append(partial(_watching, service, readiness, probers))
     if settings.manager.listen is not None:
-        app.cleanup_ctx.append(partial(_managing, settings, service, readiness, metrics))
+        app.cleanup_ctx.append(partial(_managing, settings, service, readiness, stream, metrics))
     app.on_shutdown.append(_drain)
     return app
 
 
 def build_manager(
-    settings: Settings, service: Service, readiness: Readiness, metrics: Metrics | None = None
+    settings: Settings, service: Service, readiness: Readiness, stream: EventStream, metrics: Metrics | None = None
 ) -> web.Application:
     """What managers and operators ask for."""
     assert settings.manager.secret is not None, "the settings see to it"
@@ -103,6 +108,7 @@ def build_manager(
     app.on_response_prepare.append(dress(None))
     health = HealthRoutes(service, readiness, None)
     app.add_routes([*health.routes(""), web.get("/", health.about)])
+    app.add_routes(OperatorRoutes(service, readiness, stream, secret).routes())
     if settings.tokens.secret is not None:
         rules = TokenRules(
             secret=secret,
@@ -123,8 +129,8 @@ def _metrics_routes(settings: Settings, metrics: Metrics) -> MetricsRoutes:
     return MetricsRoutes(metrics.exposition, CONTENT_TYPE, keys)
 
 
-def _service(settings: Settings, hooking: Hooking, metrics: Metrics | None) -> Service:
-    listeners: list[Listener] = [logs.EventLog(**{logs.REPLICA: replica()})]
+def _service(settings: Settings, hooking: Hooking, metrics: Metrics | None, stream: EventStream) -> Service:
+    listeners: list[Listener] = [logs.EventLog(**{logs.REPLICA: replica()}), stream]
     if metrics is not None:
         listeners.append(metrics)
     heard = Everybody(*listeners)
@@ -214,23 +220,31 @@ async def _sampling(metrics: Metrics, service: Service, app: web.Application) ->
 
 
 async def _watching(
-    readiness: Readiness, probers: Mapping[str, ThreadWorkers], app: web.Application
+    service: Service, readiness: Readiness, probers: Mapping[str, ThreadWorkers], app: web.Application
 ) -> AsyncIterator[None]:
-    """What is known of the volumes is known before the first request, and then kept up."""
+    """What is known of the volumes is known before the first request, and then kept up; and others see this replica."""
     await readiness.ask()
-    asking = asyncio.create_task(readiness.ask_for_ever())
+    beat = Heartbeat(service, replica(), version("storage-proxy"))
+    tasks = [asyncio.create_task(each) for each in (readiness.ask_for_ever(), beat.beat_for_ever())]
     yield
-    asking.cancel()
+    for task in tasks:
+        task.cancel()
+    await beat.end()
     for prober in probers.values():
         prober.close()
 
 
 async def _managing(
-    settings: Settings, service: Service, readiness: Readiness, metrics: Metrics | None, app: web.Application
+    settings: Settings,
+    service: Service,
+    readiness: Readiness,
+    stream: EventStream,
+    metrics: Metrics | None,
+    app: web.Application,
 ) -> AsyncIterator[None]:
     listen = settings.manager.listen
     assert listen is not None, "asked before"
-    runner = runner_of(build_manager(settings, service, readiness, metrics), settings)
+    runner = runner_of(build_manager(settings, service, readiness, stream, metrics), settings)
     await runner.setup()
     # Each worker opens the port for itself; the kernel shares the connections out.
     site = web.TCPSite(runner, listen.host, listen.port, reuse_port=settings.server.workers > 1)

@@ -95,6 +95,11 @@ class PublishRefused(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PublishRetried(Event):
+    """A person has mended what stood in the way."""
+
+
+@dataclass(frozen=True, slots=True)
 class UploadTerminated(Event):
     prefix: int
 

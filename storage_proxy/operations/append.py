@@ -34,7 +34,8 @@ from storage_proxy.core.errors import (
 )
 from storage_proxy.core.manifest import Chunk, Manifest, Order, Phase, UploadId
 from storage_proxy.core.target import Target
-from storage_proxy.operations.append_at_hand import AT_HAND_BYTES_MAX, append_at_hand, tell_committed
+from storage_proxy.operations.append_at_hand import AT_HAND_BYTES_MAX, append_at_hand
+from storage_proxy.operations.commits import tell_commit
 from storage_proxy.operations.create import choose_subdirectory, declare_length
 from storage_proxy.operations.finish import carry_on, go_on
 from storage_proxy.operations.kept_files import is_worth_keeping, may_be_kept, may_go_on
@@ -317,8 +318,7 @@ class _Reception:
         self.manifest = change.after
         # What was taken since the snapshot is still undurable; all before it no longer is.
         self._count((self.taken - record.length) - self.counted)
-        fresh, seconds = record.length - promised, self.service.clock.monotonic() - began
-        tell_committed(self.service, record, change, fresh, seconds)
+        tell_commit(self.service, record, change, record.length - promised, self.service.clock.monotonic() - began)
         return change
 
     # ---- 5. conclude ------------------------------------------------------------------------------------------------

@@ -11,9 +11,9 @@ from functools import partial
 
 from storage_proxy.core import transitions
 from storage_proxy.core.errors import NotYetPublished, StorageProxyError
-from storage_proxy.core.events import ChunkCommitted, ChunkDiscarded, UploadClosed
 from storage_proxy.core.manifest import Chunk, Manifest, Order, Phase, UploadId
 from storage_proxy.core.transitions import Stamp
+from storage_proxy.operations.commits import tell_commit
 from storage_proxy.operations.finish import carry_on, go_on, require_published, tell_published
 from storage_proxy.operations.kept_files import is_worth_keeping, may_be_kept, may_go_on
 from storage_proxy.operations.service import Service, Volume
@@ -57,21 +57,10 @@ async def append_at_hand(service: Service, upload: UploadId, offset: int, pieces
             elif kept is not None:
                 service.kept.release(upload, volume, kept)
     manifest = done.change.after
-    tell_committed(service, done.record, done.change, count, service.clock.monotonic() - began)
+    tell_commit(service, done.record, done.change, count, service.clock.monotonic() - began)
     if done.published is not None:
         return require_published(tell_published(service, done.published, manifest.changed_at))
     return await go_on(service, manifest)
-
-
-def tell_committed(service: Service, record: Chunk, change: Change, fresh: int, seconds: float) -> None:
-    upload, before, after = change.after.upload, change.before, change.after
-    if before is after and record.file not in after.files:
-        service.tell(ChunkDiscarded(upload, record.offset, record.length, reason="it adds nothing"))
-    else:
-        committed = ChunkCommitted(upload, record.offset, record.length, after.prefix, record.sealed, fresh, seconds)
-        service.tell(committed)
-    if before.phase is Phase.OPEN and after.phase in (Phase.CLOSED, Phase.WHOLE):
-        service.tell(UploadClosed(upload, length=after.length or 0))
 
 
 # ---- in a thread -----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from storage_proxy.core.manifest import Manifest, UploadId
 from storage_proxy.core.transitions import is_unfinished
 from storage_proxy.operations.finish import carry_on
 from storage_proxy.operations.service import Service, Volume
-from storage_proxy.operations.survey import Survey
+from storage_proxy.operations.survey import Survey, leave_note
 from storage_proxy.ports import HeldLock, LockTimeout, NameMissing, Region
 from storage_proxy.store import layout
 from storage_proxy.store.sweeping import Tended
@@ -32,7 +32,9 @@ async def reap(service: Service, volume: Volume) -> bool:
             if service.draining.is_set():
                 return True
             survey.add(await _tend(service, volume, key, now))
-        service.tell(survey.told(volume.name, service.clock.monotonic() - began))
+        told = survey.told(volume.name, service.clock.monotonic() - began)
+        service.tell(told)
+        await volume.run(partial(leave_note, volume, service, told))
     finally:
         volume.workers.abandon(lock.release)
     return True

@@ -1,13 +1,19 @@
 """What is on a volume, in numbers: added up as the janitor reads each upload on its round.
 
 Rules: nothing is read for the sake of counting. The numbers are as old as the round is long, and the next round makes
-them anew.
+them anew. One replica's janitor leaves them on the volume as a note, so that every replica can tell them.
 """
 
 from collections import Counter
 
+from storage_proxy.core.errors import ShareFault, ShareFull
 from storage_proxy.core.events import VolumeSurveyed
 from storage_proxy.core.manifest import Manifest, Phase
+from storage_proxy.operations.service import Service, Volume
+from storage_proxy.ports import NameMissing
+from storage_proxy.store.notes import Note, Notes
+
+NAME = "survey"
 
 
 class Survey:
@@ -30,3 +36,24 @@ class Survey:
     def told(self, volume: str, seconds: float) -> VolumeSurveyed:
         phases = tuple(sorted(self._phases.items()))
         return VolumeSurveyed(volume, phases, self._owed, self._unassembled, seconds)
+
+
+def leave_note(volume: Volume, service: Service, told: VolumeSurveyed) -> None:
+    """For all replicas. Blocks."""
+    facts = {
+        "phases": dict(told.phases),
+        "owed": told.owed,
+        "unassembled": told.unassembled,
+        "seconds": told.seconds,
+        "at": service.clock.now(),
+    }
+    try:
+        Notes(volume.filesystem, service.entropy).write(NAME, facts)
+    except (ShareFault, ShareFull, NameMissing):
+        return  # the next round makes another
+
+
+async def last_survey(volume: Volume, service: Service) -> Note | None:
+    """None: no janitor has been round yet."""
+    notes = Notes(volume.filesystem, service.entropy)
+    return await volume.run(lambda: notes.read(NAME))

@@ -7,7 +7,7 @@ at again by the caller against a fresh manifest. These functions block; they run
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -53,6 +53,15 @@ class Inspection:
         shards = [name for name in self._filesystem.list(layout.ROOT) if layout.is_shard(name)]
         return sorted(name for shard in shards for name in self._names(f"{layout.ROOT}/{shard}") if layout.is_key(name))
 
+    def keys_after(self, after: str) -> Iterator[str]:
+        """In order, listing no more than is asked for. NameMissing as above."""
+        shards = sorted(name for name in self._filesystem.list(layout.ROOT) if layout.is_shard(name))
+        for shard in shards:
+            if shard >= after[:2]:
+                yield from sorted(
+                    name for name in self._names(f"{layout.ROOT}/{shard}") if layout.is_key(name) and name > after
+                )
+
     def strange_names(self) -> list[str]:
         """What lies in `.uploads`, or between it and the uploads, and was not made by the service."""
         strange: list[str] = []
@@ -63,7 +72,7 @@ class Inspection:
                 strange += [f"{path}/{key}" for key in below if not (layout.is_key(key) and key.startswith(name))]
             elif (
                 not _PASSING.fullmatch(name)
-                and path not in (layout.JANITOR_LOCK, layout.PROBE_LOCK)
+                and path not in (layout.JANITOR_LOCK, layout.PROBE_LOCK, layout.NOTES)
                 and layout.kind_of(name) is not Kind.CLOCK
             ):
                 strange.append(path)

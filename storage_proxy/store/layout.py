@@ -3,6 +3,7 @@
     .uploads/                           mode 0700, on the same file system as the targets
     ├── janitor.lock                    whose holder goes round
     ├── probe.lock                      asks whether the share grants locks
+    ├── notes/<name>.json               what replicas tell each other of themselves; no truth about any upload
     └── 3f/                             the first two digits of the key: no directory grows too large
         └── 3f2a…/                      one upload
             ├── info.json               the manifest; only ever replaced by rename
@@ -26,7 +27,10 @@ VOLUME_ROOT = ""
 ROOT = STAGING
 JANITOR_LOCK = f"{ROOT}/janitor.lock"
 PROBE_LOCK = f"{ROOT}/probe.lock"
+NOTES = f"{ROOT}/notes"
 
+_NOTE = re.compile(r"(?P<name>[a-z]+(?:\.[A-Za-z0-9_-]{1,100})?)\.json")
+_NOTE_STAGED = re.compile(r"[0-9a-f]{32}\.staged")
 _SHARD = re.compile(r"[0-9a-f]{2}")
 _KEY = re.compile(r"[0-9a-f]{32}")
 
@@ -92,6 +96,29 @@ def within(key: str, name: str) -> str:
 
 def staged_name(token: str) -> str:
     return f"info.{token}.staged"
+
+
+def chunk_offset(name: str) -> int:
+    return int(name.removeprefix("chunk_").partition(".")[0])
+
+
+def note(name: str) -> str:
+    assert _NOTE.fullmatch(f"{name}.json"), "a note's name is made here"
+    return f"{NOTES}/{name}.json"
+
+
+def note_staged(token: str) -> str:
+    return f"{NOTES}/{token}.staged"
+
+
+def note_of(name: str) -> str | None:
+    """None: not a note, or one on its way."""
+    found = _NOTE.fullmatch(name)
+    return found["name"] if found is not None else None
+
+
+def is_note_staged(name: str) -> bool:
+    return _NOTE_STAGED.fullmatch(name) is not None
 
 
 def chunk_name(offset: int, token: str) -> str:

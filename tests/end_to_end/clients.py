@@ -273,6 +273,7 @@ def leftovers(data: Path, published: Sequence[str]) -> list[str]:
         for name in found
         if name not in published
         and name not in (".uploads/janitor.lock", ".uploads/probe.lock")
+        and not name.startswith(".uploads/notes/")
         and not (name.startswith(".uploads/") and name.count("/") == 3 and name.rpartition("/")[2] in expected)
     ]
 

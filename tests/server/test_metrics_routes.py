@@ -7,6 +7,7 @@ from aiohttp.test_utils import TestServer
 from storage_proxy.adapters.metrics import Metrics
 from storage_proxy.app import build_manager
 from storage_proxy.operations.readiness import Readiness
+from storage_proxy.server.event_stream import EventStream
 from tests.adapters.test_metrics import Samples, samples
 from tests.server.proxy import Client, Proxy, Start, settings_for, until
 
@@ -35,7 +36,8 @@ async def test_an_upload_is_seen_from_its_creation_to_its_publication(start: Sta
 
     async def everything_is_told() -> bool:
         seen = await scraped(proxy.client)
-        return seen["received_bytes_total", named()] == 6
+        linked = seen.get(("share_call_seconds_count", named(volume="main", call="link_target")))
+        return (seen["received_bytes_total", named()], linked) == (6, 1)
 
     await until(everything_is_told)
     seen = await scraped(proxy.client)
@@ -50,7 +52,6 @@ async def test_an_upload_is_seen_from_its_creation_to_its_publication(start: Sta
     assert seen["requests_total", named(route="/files/{upload}", method="PATCH", status="204")] == 2
     assert seen["requests_total", named(route="/files/{upload}", method="PATCH", status="409")] == 1
     assert seen["share_call_seconds_count", named(**main, call="lock")] > 0
-    assert seen["share_call_seconds_count", named(**main, call="sync_staged")] == 2
     assert path.rpartition(".")[2] not in str(seen)
 
 
@@ -83,7 +84,7 @@ async def test_the_managers_listener_needs_no_tokens_to_have_them(
     aiohttp_client: Callable[..., Awaitable[Client]], proxy: Proxy
 ) -> None:
     settings = settings_for(proxy.directory, manager=MANAGER)
-    app = build_manager(settings, proxy.service, Readiness(proxy.service, {}), Metrics(["main"]))
+    app = build_manager(settings, proxy.service, Readiness(proxy.service, {}), EventStream({}), Metrics(["main"]))
     client = await aiohttp_client(TestServer(app))
     assert ("uploads_total", named(volume="main", event="created")) in await scraped(client)
     assert (await client.post("/folder/file/upload")).status == 404

@@ -10,6 +10,7 @@ from aiohttp import ClientResponse
 
 from storage_proxy.app import build_manager
 from storage_proxy.operations.readiness import Readiness
+from storage_proxy.server.event_stream import EventStream
 from tests.server.proxy import BYTES, TUS, Client, Proxy, Start, settings_for
 
 TOKEN_SECRET = "a secret of the tests, for tokens"
@@ -30,7 +31,7 @@ async def proxy(start: Start) -> Proxy:
 @pytest.fixture
 async def manager(proxy: Proxy, aiohttp_client: Callable[..., Awaitable[Client]], directory: Path) -> Client:
     return await aiohttp_client(
-        build_manager(settings_for(directory, **SECTIONS), proxy.service, Readiness(proxy.service, {}))
+        build_manager(settings_for(directory, **SECTIONS), proxy.service, Readiness(proxy.service, {}), EventStream({}))
     )
 
 
