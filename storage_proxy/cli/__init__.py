@@ -10,6 +10,7 @@ import click
 from storage_proxy.cli.doctor import doctor
 from storage_proxy.cli.serving import config, serve
 from storage_proxy.cli.upkeep import repair, verify
+from storage_proxy.cli.uploads import uploads
 
 
 @click.group(name="storage-proxy", context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,5 +19,5 @@ def main() -> None:
     """Resumable uploads (TUS) onto a shared directory."""
 
 
-for command in (serve, config, doctor, verify, repair):
+for command in (serve, config, doctor, verify, repair, uploads):
     main.add_command(command)

@@ -4,12 +4,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import click
+from pydantic import TypeAdapter, ValidationError
 
 from storage_proxy import settings as settings_room
-from storage_proxy.settings import Settings, SettingsError
+from storage_proxy.core.errors import UploadNotFound
+from storage_proxy.core.manifest import UploadId
+from storage_proxy.settings import Settings, SettingsError, spellings
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 DIRECTORY = click.Path(file_okay=False, path_type=Path)
+
+CONFIG = click.option("--config", type=FILE, help="The TOML file that the replicas run with.")
+DATA = click.option("--data", type=DIRECTORY, help="Without --config: the directory. [default: ./data]")
+JSON = click.option("--json", "as_json", is_flag=True, help="For scripts.")
 
 # The third code of the commands that look: 0 all is well, 1 something is not, 2 wrong usage.
 COULD_NOT_LOOK = 3
@@ -38,6 +45,40 @@ def chosen(config: Path | None, data: Path | None, overrides: Mapping[str, objec
         return settings_room.load(config, overrides or {}) if config else settings_room.embedded(data, overrides)
     except SettingsError as error:
         raise SettingsWrong(str(error)) from None
+
+
+def maintained(config: Path | None, data: Path | None) -> Settings:
+    """For the commands that work on a share."""
+    if config is not None and data is not None:
+        raise click.UsageError("--data is for a directory without --config; with it, volumes are named in the file.")
+    return chosen(config, data)
+
+
+def upload_named(text: str, settings: Settings) -> UploadId:
+    try:
+        upload = UploadId.parse(text)
+    except UploadNotFound:
+        raise click.UsageError(f"{text!r} is no upload's id: <volume>.<32 hex digits>.") from None
+    if upload.volume not in settings.volumes:
+        raise click.UsageError(f"{text!r} names the volume {upload.volume!r}; there is: {', '.join(settings.volumes)}.")
+    return upload
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg] # only newer versions of click take an argument
+    """As in the settings: 90s, 12h, 7d."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            return _DURATION.validate_python(value)
+        except ValidationError:
+            self.fail(f"{value!r} is no time such as 90s, 12h or 7d.", param, ctx)
+
+
+_DURATION: TypeAdapter[float] = TypeAdapter(spellings.Duration)
 
 
 def worst(statuses: list[int]) -> int:

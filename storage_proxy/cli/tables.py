@@ -23,6 +23,12 @@ COLOURS = {
     "untried": "magenta",
     "not known": "magenta",
     "done": "green",
+    "not done": "red",
+    "published": "green",
+    "failed": "red",
+    "unreadable": "red",
+    "closed": "yellow",
+    "publishing": "yellow",
 }
 
 
@@ -41,6 +47,26 @@ def aligned(rows: Iterable[Sequence[str]], indent: int = 2) -> str:
         lines.append(" " * indent + "  ".join((*cells, first)))
         lines += [" " * left + line for line in more]
     return "\n".join(lines)
+
+
+def size(bytes: int | None) -> str:
+    """None: not known."""
+    if bytes is None:
+        return "unknown"
+    number, unit = float(bytes), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if number < 1024 or unit == "TiB":
+            break
+        number /= 1024
+    return f"{bytes} B" if unit == "B" else f"{number:.1f} {unit}"
+
+
+def span(seconds: float) -> str:
+    """As far as people want to know it."""
+    for limit, length, unit in ((90, 1, "s"), (5400, 60, "min"), (129_600, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 86400:.0f} d"
 
 
 def heading(text: str) -> str:

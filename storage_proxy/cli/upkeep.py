@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from storage_proxy.cli.choosing import DIRECTORY, FILE, INTERRUPTED, CannotLook, chosen, worst
+from storage_proxy.cli.choosing import CONFIG, DATA, INTERRUPTED, JSON, CannotLook, maintained, upload_named, worst
 from storage_proxy.cli.tables import aligned, heading
-from storage_proxy.core.errors import StorageProxyError, UploadNotFound
+from storage_proxy.core.errors import StorageProxyError
 from storage_proxy.core.manifest import UploadId
 from storage_proxy.operations import repair as repairing
 from storage_proxy.operations import verify as verifying
@@ -23,17 +23,14 @@ if TYPE_CHECKING:
 
 Work = Callable[["Service", "Volume", float, UploadId | None], Coroutine[Any, Any, Report]]
 
-_CONFIG = click.option("--config", type=FILE, help="The TOML file that the replicas run with.")
-_DATA = click.option("--data", type=DIRECTORY, help="Without --config: the directory. [default: ./data]")
 _UPLOAD = click.option("--upload", metavar="ID", help="Only this upload, as <volume>.<32 hex digits>.")
-_JSON = click.option("--json", "as_json", is_flag=True, help="For scripts.")
 
 
 @click.command()
-@_CONFIG
-@_DATA
+@CONFIG
+@DATA
 @_UPLOAD
-@_JSON
+@JSON
 @click.pass_context
 def verify(context: click.Context, config: Path | None, data: Path | None, upload: str | None, as_json: bool) -> None:
     """Hash what was promised, and list what nobody promised. Changes nothing; replicas may run.
@@ -44,14 +41,14 @@ def verify(context: click.Context, config: Path | None, data: Path | None, uploa
     async def work(service: "Service", volume: "Volume", orphan_seconds: float, only: UploadId | None) -> Report:
         return await verifying.verify(service, volume, orphan_seconds, only=only)
 
-    _run(context, _settings(config, data), upload, as_json, work)
+    _run(context, maintained(config, data), upload, as_json, work)
 
 
 @click.command()
-@_CONFIG
-@_DATA
+@CONFIG
+@DATA
 @_UPLOAD
-@_JSON
+@JSON
 @click.option("--retry", is_flag=True, help="Try uploads again that failed, once their reason is mended.")
 @click.pass_context
 def repair(
@@ -65,20 +62,14 @@ def repair(
     async def work(service: "Service", volume: "Volume", orphan_seconds: float, only: UploadId | None) -> Report:
         return await repairing.repair(service, volume, orphan_seconds, only=only, retry=retry)
 
-    _run(context, _settings(config, data), upload, as_json, work)
-
-
-def _settings(config: Path | None, data: Path | None) -> Settings:
-    if config is not None and data is not None:
-        raise click.UsageError("--data is for a directory without --config; with it, volumes are named in the file.")
-    return chosen(config, data)
+    _run(context, maintained(config, data), upload, as_json, work)
 
 
 def _run(context: click.Context, settings: Settings, upload: str | None, as_json: bool, work: Work) -> None:
     # Here, because it brings the whole service along.
     from storage_proxy.app.maintenance import open_service
 
-    only = _upload(upload, settings) if upload is not None else None
+    only = upload_named(upload, settings) if upload is not None else None
     names = [only.volume] if only is not None else list(settings.volumes)
 
     async def each() -> dict[str, Report]:
@@ -103,16 +94,6 @@ def _run(context: click.Context, settings: Settings, upload: str | None, as_json
         for name, report in reports.items():
             click.echo(_as_text(f"{name}: {settings.volumes[name].path}", report))
     context.exit(status)
-
-
-def _upload(text: str, settings: Settings) -> UploadId:
-    try:
-        upload = UploadId.parse(text)
-    except UploadNotFound:
-        raise click.UsageError(f"--upload {text!r} is no upload's id: <volume>.<32 hex digits>.") from None
-    if upload.volume not in settings.volumes:
-        raise click.UsageError(f"--upload names the volume {upload.volume!r}; there is: {', '.join(settings.volumes)}.")
-    return upload
 
 
 def _as_text(title: str, report: Report) -> str:
