@@ -4,12 +4,11 @@ Rules: every metric is defined here and described in docs/metrics.md. Labels are
 a call of the file system port, the class of an error; never an upload, a path or a client. What may be counted is there
 from the start with 0, so that an alert sees the first one. Counting is the listener's side: no other room knows of it.
 
-Several workers of one replica each write what they count to files in a private directory (`share_between_workers`),
+Several workers of one replica each write what they count to files in a private directory (`counting.py`),
 and whoever is scraped adds them up; see docs/decisions/0021-metrics-of-several-workers.md.
 """
 
 import asyncio
-import os
 import platform
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -17,10 +16,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import MultiProcessCollector
 
+from storage_proxy.adapters.counting import Pending, Tallied
 from storage_proxy.adapters.stopwatch import BUCKETS, FAILURES, TIMED, Stopwatch
 from storage_proxy.core import events
 from storage_proxy.core.errors import Corrupt, StorageProxyError, Unavailable
@@ -67,20 +67,6 @@ UPLOADS: Mapping[type[Fact], str] = {
     events.UploadReaped: "reaped",
 }
 
-_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-
-
-def share_between_workers(directory: Path, slot: int) -> None:
-    """In a worker, before its `Metrics` are made. A slot belongs to one living process at a time; a worker that takes
-    over the slot of a dead one goes on counting where that one stopped, so there are never more files than slots."""
-    os.environ[_VARIABLE] = str(directory)
-    values.ValueClass = values.MultiProcessValue(lambda: slot)
-
-
-def forget_worker(directory: Path, slot: int) -> None:
-    """The worker has died: what it had under way no longer is. Its counters stay."""
-    mark_process_dead(slot, str(directory))
-
 
 def label_of(error: str) -> str:
     """ShareFull -> share-full, as docs/errors.md spells it."""
@@ -92,27 +78,18 @@ def leaves(family: type[StorageProxyError]) -> list[str]:
     return [name for child in children for name in leaves(child)] if children else [label_of(family.__name__)]
 
 
-class _Tallied(Histogram):
-    """One that takes many observations at once."""
-
-    def add(self, counts: Iterable[float], seconds: float) -> None:
-        self._sum.inc(seconds)
-        for bucket, count in zip(self._buckets, counts, strict=True):
-            if count:
-                bucket.inc(count)
-
-
 class Metrics:
     """See `ports.Listener`."""
 
     def __init__(self, volumes: Iterable[str], shared: Path | None = None) -> None:
-        """`shared`: the directory of `share_between_workers`."""
+        """`shared`: the directory of `counting.share_between_workers`."""
         disable_created_metrics()
         self.registry = CollectorRegistry()
         self._volumes = tuple(volumes)
         self._shared = shared
         self._stopwatches: list[Stopwatch] = []
         self._received_before = 0
+        self._pending = Pending()
         self._define_requests()
         self._define_uploads()
         self._define_volumes()
@@ -133,7 +110,7 @@ class Metrics:
     def hear(self, fact: Fact) -> None:
         kind = type(fact)
         if kind in UPLOADS and isinstance(fact, events.Event):
-            self._uploads.labels(fact.upload.volume, UPLOADS[kind]).inc()
+            self._pending.count(self._uploads, fact.upload.volume, UPLOADS[kind])
         if (tell := self._tell.get(kind)) is not None:
             tell(fact)
 
@@ -146,6 +123,7 @@ class Metrics:
 
     def sample(self, service: Service) -> None:
         """What is under way now, and what was counted without a lock since the last time. On the event loop."""
+        self._pending.hand_over()
         received = service.undurable.received
         self._received.inc(received - self._received_before)
         self._received_before = received
@@ -157,7 +135,7 @@ class Metrics:
             for call in TIMED:
                 self._hung.labels(stopwatch.volume, call).set(hung[call])
             for call, counts, seconds in stopwatch.news():
-                child: _Tallied = self._calls.labels(stopwatch.volume, call)
+                child: Tallied = self._calls.labels(stopwatch.volume, call)
                 child.add(counts, seconds)
             for (call, failure), count in stopwatch.failures().items():
                 self._call_failures.labels(stopwatch.volume, call, label_of(failure)).inc(count)
@@ -169,6 +147,7 @@ class Metrics:
 
     async def exposition(self) -> bytes:
         """All workers' together. In a thread: it reads their files, and is some work where there are many."""
+        self._pending.hand_over()
         return await asyncio.to_thread(self._exposition)
 
     def _exposition(self) -> bytes:
@@ -185,7 +164,7 @@ class Metrics:
         self._requests = Counter(
             "storage_proxy_requests", "Requests answered.", ("route", "method", "status"), registry=registry
         )
-        self._request_seconds = Histogram(
+        self._request_seconds = Tallied(
             "storage_proxy_request_seconds",
             "From a request's head to its answer.",
             ("route", "method"),
@@ -247,14 +226,14 @@ class Metrics:
         self._discarded = self._bytes("discarded", "Bytes received that added nothing, or were refused.")
         self._folded = self._bytes("folded", "Bytes copied into an upload's one file.")
         self._published_bytes = self._bytes("published", "Bytes of files that appeared at their target.")
-        self._commit_seconds = Histogram(
+        self._commit_seconds = Tallied(
             "storage_proxy_commit_seconds",
             "From the wish to commit to the durable manifest, waiting included.",
             ("volume",),
             buckets=COMMIT_BUCKETS,
             registry=registry,
         )
-        self._publish_seconds = Histogram(
+        self._publish_seconds = Tallied(
             "storage_proxy_publish_seconds",
             "From the commit of the last byte to the file at its target.",
             ("volume",),
@@ -283,7 +262,7 @@ class Metrics:
             name: Counter(f"storage_proxy_{name}", help, ("volume",), registry=registry)
             for name, help in per_volume.items()
         }
-        self._calls = _Tallied(
+        self._calls = Tallied(
             "storage_proxy_share_call_seconds",
             "Calls to a volume's file system.",
             ("volume", "call"),
@@ -324,8 +303,8 @@ class Metrics:
 
     def _request(self, fact: events.RequestAnswered) -> None:
         method = fact.method if fact.method in METHODS else "other"
-        self._requests.labels(fact.route, method, str(fact.status)).inc()
-        self._request_seconds.labels(fact.route, method).observe(fact.seconds)
+        self._pending.count(self._requests, fact.route, method, str(fact.status))
+        self._pending.observe(self._request_seconds, fact.route, method, seconds=fact.seconds)
         if fact.problem is not None:
             self._fault(fact.problem, "request")
 
@@ -336,22 +315,23 @@ class Metrics:
         fault = label_of(problem)
         # What a client did wrong, or may simply try again, is in the statuses of the requests.
         if fault in self._known_faults:
-            self._faults.labels(fault, where).inc()
+            self._pending.count(self._faults, fault, where)
 
     _known_faults = frozenset((*leaves(Unavailable), *leaves(Corrupt), label_of(INCIDENT)))
 
     def _append(self, fact: events.AppendEnded) -> None:
         ending = label_of(fact.ending) if fact.ending is not None else "complete"
-        self._appends_ended.labels(fact.upload.volume, ending).inc()
+        self._pending.count(self._appends_ended, fact.upload.volume, ending)
 
     def _commit(self, fact: events.ChunkCommitted) -> None:
-        self._committed.labels(fact.upload.volume).inc(fact.fresh)
-        self._commit_seconds.labels(fact.upload.volume).observe(fact.seconds)
+        self._pending.count(self._committed, fact.upload.volume, by=fact.fresh)
+        self._pending.observe(self._commit_seconds, fact.upload.volume, seconds=fact.seconds)
 
     def _discard(self, fact: events.ChunkDiscarded) -> None:
-        self._discarded.labels(fact.upload.volume).inc(fact.length)
+        self._pending.count(self._discarded, fact.upload.volume, by=fact.length)
 
     def _fence(self, fact: events.FenceContended) -> None:
+        # Told by the thread that made the change, hence not pending.
         self._per_volume["fence_conflicts"].labels(fact.upload.volume).inc(fact.conflicts)
         self._per_volume["fence_helps"].labels(fact.upload.volume).inc(fact.helped)
 
@@ -359,8 +339,8 @@ class Metrics:
         self._folded.labels(fact.upload.volume).inc(fact.copied)
 
     def _published(self, fact: events.UploadPublished) -> None:
-        self._published_bytes.labels(fact.upload.volume).inc(fact.length)
-        self._publish_seconds.labels(fact.upload.volume).observe(fact.seconds)
+        self._pending.count(self._published_bytes, fact.upload.volume, by=fact.length)
+        self._pending.observe(self._publish_seconds, fact.upload.volume, seconds=fact.seconds)
 
     def _swept(self, fact: events.LeftoversSwept) -> None:
         self._per_volume["swept_files"].labels(fact.upload.volume).inc(len(fact.files))

@@ -37,20 +37,14 @@ FAILURES = (ShareFault, ShareFull, LockTimeout)
 class _Tally:
     """One thread's."""
 
-    __slots__ = ("failed", "rows", "running")
+    __slots__ = ("began", "failed", "rows", "running")
 
     def __init__(self) -> None:
-        self.rows: dict[str, list[float]] = {}
+        self.rows = {call: [0.0] * (len(BUCKETS) + 2) for call in TIMED}
         """by call: how many fell into each bucket, then the sum of seconds"""
         self.failed: Counter[tuple[str, str]] = Counter()
-        self.running: tuple[str, float] | None = None
-
-    def add(self, call: str, seconds: float) -> None:
-        row = self.rows.get(call)
-        if row is None:
-            row = self.rows[call] = [0.0] * (len(BUCKETS) + 2)
-        row[bisect_left(BUCKETS, seconds)] += 1
-        row[-1] += seconds
+        self.running: str | None = None
+        self.began = 0.0
 
 
 class Stopwatch:
@@ -78,28 +72,35 @@ class Stopwatch:
         return cast(Filesystem, SimpleNamespace(**calls, lock=lock, stage=stage, open_target=filesystem.open_target))
 
     def _timed(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        # Some forty times for a small upload: what can be looked up before is.
+        own, new_tally = self._own, self._tally
+
         def call(*args: Any, **kwargs: Any) -> Any:
-            tally = self._tally()
-            began = perf_counter()
-            tally.running = (name, began)
+            try:
+                tally = own.tally
+            except AttributeError:
+                tally = new_tally()
+            tally.began = began = perf_counter()
+            tally.running = name
             try:
                 return work(*args, **kwargs)
             except FAILURES as error:
                 tally.failed[name, type(error).__name__] += 1
                 raise
             finally:
+                seconds = perf_counter() - began
                 tally.running = None
-                tally.add(name, perf_counter() - began)
+                row = tally.rows[name]
+                row[bisect_left(BUCKETS, seconds)] += 1
+                row[-1] += seconds
 
         return call
 
     def _tally(self) -> _Tally:
-        try:
-            return self._own.tally  # type: ignore[no-any-return] # put there two lines below
-        except AttributeError:
-            tally = self._own.tally = _Tally()
-            self._tallies.append(tally)
-            return tally
+        """A thread's own, at its first call."""
+        tally = self._own.tally = _Tally()
+        self._tallies.append(tally)
+        return tally
 
     # ---- reading: by one thread at a time ---------------------------------------------------------------------------
 
@@ -109,11 +110,10 @@ class Stopwatch:
             for call, row in tuple(tally.rows.items()):
                 now = row.copy()
                 before = self._taken.get((number, call))
-                if now == before:
-                    continue
                 self._taken[number, call] = now
                 added = [new - old for new, old in zip(now, before, strict=True)] if before else now
-                yield call, added[:-1], added[-1]
+                if any(added):
+                    yield call, added[:-1], added[-1]
 
     def failures(self) -> Counter[tuple[str, str]]:
         """(call, error's class) -> how many, since the last time."""
@@ -125,8 +125,8 @@ class Stopwatch:
     def hung(self) -> Counter[str]:
         """Calls that have been going on for longer than any should; a lock's waiting has a limit far below it."""
         now = perf_counter()
-        running = [tally.running for tally in tuple(self._tallies)]
-        return Counter(each[0] for each in running if each is not None and now - each[1] > self._stall_seconds)
+        late = (tally for tally in tuple(self._tallies) if now - tally.began > self._stall_seconds)
+        return Counter(name for tally in late if (name := tally.running) is not None)
 
 
 class _TimedStagedFile:

@@ -28,7 +28,7 @@ from aiohttp.worker import GunicornUVLoopWebWorker, GunicornWebWorker
 from gunicorn.app.base import BaseApplication
 
 from storage_proxy import logs
-from storage_proxy.adapters import metrics
+from storage_proxy.adapters import counting
 from storage_proxy.app.wiring import CannotStart, build, replica, runner_of
 from storage_proxy.settings import Settings
 
@@ -152,13 +152,13 @@ class _Workers(BaseApplication):  # type: ignore[misc] # gunicorn carries no typ
 
     def _free_slot(self, server: object, worker: object) -> None:
         if (slot := self._slots.pop(worker, None)) is not None:
-            metrics.forget_worker(self._shared, slot)
+            counting.forget_worker(self._shared, slot)
 
     # In a worker.
 
     def load(self) -> Callable[[], Awaitable[web.AppRunner]]:
         async def build_in_worker() -> web.AppRunner:
-            metrics.share_between_workers(self._shared, self._slot)
+            counting.share_between_workers(self._shared, self._slot)
             return runner_of(build(self._settings, self._shared), self._settings)
 
         return build_in_worker

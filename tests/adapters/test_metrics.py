@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from storage_proxy.adapters.metrics import Metrics, forget_worker, label_of
+from storage_proxy.adapters.counting import forget_worker
+from storage_proxy.adapters.metrics import Metrics, label_of
 from storage_proxy.core import events
 from storage_proxy.core.events import Fact
 from storage_proxy.core.manifest import UploadId
@@ -39,8 +40,12 @@ class Told:
             self.metrics.hear(fact)
         return self
 
+    def text(self) -> str:
+        self.metrics._pending.hand_over()
+        return self.metrics._exposition().decode()
+
     def __call__(self, name: str, **labels: str) -> float | None:
-        return samples(self.metrics._exposition().decode()).get((name, frozenset(labels.items())))
+        return samples(self.text()).get((name, frozenset(labels.items())))
 
 
 @pytest.fixture
@@ -132,7 +137,7 @@ def test_no_label_tells_an_upload_or_a_path(told: Told) -> None:
         events.ChunkDiscarded(UPLOAD, 0, 9, "secret reason"),
         events.CarryOnFailed(UPLOAD, "secret/path", "SomethingNew"),
     ]
-    text = told.hear(*facts).metrics._exposition().decode()
+    text = told.hear(*facts).text()
     assert UPLOAD.key not in text
     assert "secret" not in text
     assert "something-new" not in text
@@ -170,7 +175,8 @@ async def test_calls_of_the_file_system_are_handed_over(told: Told) -> None:
 WORKER = """
 import sys
 from pathlib import Path
-from storage_proxy.adapters.metrics import Metrics, share_between_workers
+from storage_proxy.adapters.counting import share_between_workers
+from storage_proxy.adapters.metrics import Metrics
 from storage_proxy.core import events
 from storage_proxy.core.manifest import UploadId
 shared, slot, count, free = Path(sys.argv[1]), *map(int, sys.argv[2:])
@@ -181,6 +187,7 @@ for _ in range(count):
     metrics.hear(events.ChunkCommitted(UploadId("main", "0" * 32), 0, 9, 9, True, fresh=9, seconds=0.02))
 metrics._appends.set(count)
 metrics.hear(events.VolumeProbed("main", None if free else "it hangs", free, 90))
+metrics._pending.hand_over()
 print("counted", flush=True)
 sys.stdin.read()
 """
