@@ -81,6 +81,11 @@ class Balancer:
         """It gets no new request; what it is at goes on."""
         self._replicas.remove(replica)
 
+    @property
+    def passed(self) -> int:
+        """bytes of bodies, all together"""
+        return self._passed
+
     def hold_after(self, count: int) -> None:
         """Let so many more bytes of bodies pass, then none until `go_on`: what a test does meanwhile may take long."""
         self._hold_at = self._passed + count

@@ -43,6 +43,8 @@ def missing() -> str | None:
 
 
 class Chromium:
+    name = "Chromium's tabs"
+
     def __init__(self, profile: Path) -> None:
         self._profile = profile
         self._calls: dict[int, asyncio.Future[Any]] = {}
@@ -102,6 +104,10 @@ class Chromium:
         await tab.go(url)
         return tab
 
+    def last_lines(self, count: int = 30) -> str:
+        """What its tabs have said, to be shown when a test fails."""
+        return "\n".join(line for tab in self._tabs.values() for line in tab.said[-count:])
+
     async def call(self, method: str, session: str | None = None, **parameters: Any) -> Any:
         self._count += 1
         message: dict[str, Any] = {"id": self._count, "method": method, "params": parameters}
@@ -135,6 +141,8 @@ class Tab:
         self._answers: set[asyncio.Task[Any]] = set()
         self._chosen: list[str] = []
         self.complaints: list[str] = []
+        self.said: list[str] = []
+        """everything on its console, complaints of the browser's included"""
 
     async def call(self, method: str, **parameters: Any) -> Any:
         return await self._browser.call(method, self._session, **parameters)
@@ -149,11 +157,20 @@ class Tab:
                 self._meanwhile(
                     self.call("DOM.setFileInputFiles", backendNodeId=facts["backendNodeId"], files=self._chosen)
                 )
+            case "Runtime.consoleAPICalled":
+                words = (str(each.get("value", each.get("description"))) for each in facts["args"])
+                self.said.append(f"{facts['type']}: {' '.join(words)}")
             case "Runtime.exceptionThrown":
                 details = facts["exceptionDetails"]
-                self.complaints.append(details.get("exception", {}).get("description") or details["text"])
+                self._complain(details.get("exception", {}).get("description") or details["text"])
             case "Log.entryAdded" if facts["entry"]["source"] == "security":
-                self.complaints.append(facts["entry"]["text"])
+                self._complain(facts["entry"]["text"])
+            case "Log.entryAdded":
+                self.said.append(f"{facts['entry']['level']}: {facts['entry']['text']} {facts['entry'].get('url', '')}")
+
+    def _complain(self, words: str) -> None:
+        self.complaints.append(words)
+        self.said.append(words)
 
     def _meanwhile(self, answer: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.create_task(answer)
@@ -201,6 +218,9 @@ class Tab:
         self._loaded.clear()
         await self.call("Page.reload")
         await asyncio.wait_for(self._loaded.wait(), 30)
+
+    async def close(self) -> None:
+        await self.call("Page.close")
 
     async def size(self, width: int, height: int) -> None:
         await self.call(

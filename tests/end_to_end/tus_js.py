@@ -4,7 +4,7 @@ import asyncio
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -105,10 +105,10 @@ class TusJs:
         """Wait for the end; the path of the upload."""
         return urlsplit((await self.says("success", seconds=seconds))["url"]).path
 
-    async def abort(self) -> None:
+    async def abort(self, *, terminate: bool = False) -> None:
         process, _ = self._started
         assert process.stdin is not None
-        process.stdin.write(b"abort\n")
+        process.stdin.write(b"terminate\n" if terminate else b"abort\n")
         await process.stdin.drain()
         await self.says("aborted")
 
@@ -123,15 +123,19 @@ class TusJs:
 
     def check_answers(self, acknowledged: Acknowledged | None = None) -> list[int]:
         """No answer took back what an earlier one had acknowledged; the offsets that HEAD said."""
-        acknowledged = acknowledged or Acknowledged()
-        heads: list[int] = []
-        for answer in self.all("answer"):
-            path = urlsplit(answer["url"]).path
-            # tus-js-client starts over from byte 0 at any other answer.
-            assert answer["method"] != "HEAD" or answer["status"] in (200, 204, 423), answer
-            if answer["method"] == "HEAD" and answer["status"] in (200, 204):
-                heads.append(answer["offset"])
-                acknowledged.told(path, answer["offset"], acknowledged.floor(path))
-            elif answer["method"] == "PATCH" and answer["status"] in (201, 204):
-                acknowledged.told(path, answer["offset"], acknowledged.floor(path))
-        return heads
+        return check_answers(self.all("answer"), acknowledged or Acknowledged())
+
+
+def check_answers(answers: Sequence[Event], acknowledged: Acknowledged) -> list[int]:
+    """No answer took back what an earlier one had acknowledged; the offsets that HEAD said."""
+    heads: list[int] = []
+    for answer in answers:
+        path = urlsplit(answer["url"]).path
+        # tus-js-client starts over from byte 0 at any other answer.
+        assert answer["method"] != "HEAD" or answer["status"] in (200, 204, 423), answer
+        if answer["method"] == "HEAD" and answer["status"] in (200, 204):
+            heads.append(answer["offset"])
+            acknowledged.told(path, answer["offset"], acknowledged.floor(path))
+        elif answer["method"] == "PATCH" and answer["status"] in (201, 204):
+            acknowledged.told(path, answer["offset"], acknowledged.floor(path))
+    return heads

@@ -1,5 +1,6 @@
 // One upload by tus-js-client, told by JSON and telling in JSON: test_tus_js_client.py starts this with the options as
-// its only argument, reads one event a line from standard output, and may write "abort" to standard input.
+// its only argument, reads one event a line from standard output, and may write "abort" or "terminate" (which also
+// deletes the upload) to standard input.
 //
 //   {"event": "url", "url"}                           the service has named the upload
 //   {"event": "progress", "sent", "total"}            bytes handed to the network; told each 100 ms at the most
@@ -46,6 +47,7 @@ const upload = new Upload(source(), {
   overridePatchMethod: options.overridePatchMethod ?? false,
   addRequestId: options.addRequestId ?? false,
   parallelUploads: options.parallelUploads ?? 1,
+  protocol: options.protocol ?? 'tus-v1',
   ...(options.urlStorage && { urlStorage: new FileUrlStorage(options.urlStorage) }),
   storeFingerprintForResuming: Boolean(options.urlStorage),
   onShouldRetry: shouldRetry,
@@ -71,8 +73,7 @@ const upload = new Upload(source(), {
 })
 
 createInterface({ input: process.stdin }).on('line', async (line) => {
-  if (line.trim() !== 'abort') return
-  await upload.abort()
+  await upload.abort(line.trim() === 'terminate')
   tell('aborted', {})
   process.exit(0)
 })
