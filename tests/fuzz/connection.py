@@ -1,0 +1,123 @@
+"""One connection to the service, for requests as they should be and for bytes that are none.
+
+Rules: everything has a deadline; no answer in time is a hang, and fails. An answer is read by the standard library's
+own parser, which is not the service's.
+"""
+
+import http.client
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from multidict import CIMultiDict
+
+DEADLINE_SECONDS = 20.0
+
+# aiohttp answers a version that there never was by its own name.
+STATUS = re.compile(rb"HTTP/[0-9]\.[0-9] ([0-9]{3}) ")
+
+
+@dataclass(frozen=True)
+class Request:
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    chunked: bool = False
+    pieces: int = 1
+    """in how many goes the body is sent"""
+
+    def head(self, announced: int | None = None) -> bytes:
+        framing: dict[str, str] = {}
+        if announced is not None:
+            framing = {"Content-Length": str(announced)}
+        elif self.body is not None:
+            framing = {"Transfer-Encoding": "chunked"} if self.chunked else {"Content-Length": str(len(self.body))}
+        lines = [f"{name}: {value}" for name, value in {"Host": "fuzz", **self.headers, **framing}.items()]
+        return "\r\n".join([f"{self.method} {self.path} HTTP/1.1", *lines, "", ""]).encode()
+
+    def sent(self) -> list[bytes]:
+        """The body as it goes over the wire."""
+        if self.body is None:
+            return []
+        body = self.body
+        step = max(1, -(-len(body) // self.pieces))
+        parts = [body[start : start + step] for start in range(0, len(body), step)]
+        if not self.chunked:
+            return parts
+        return [b"%x\r\n%b\r\n" % (len(part), part) for part in parts] + [b"0\r\n\r\n"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: CIMultiDict[str]
+    body: bytes
+
+    @property
+    def offset(self) -> int:
+        return int(self.headers["Upload-Offset"])
+
+
+class Connection:
+    """Kept from one request to the next, as long as the service keeps it."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._socket: socket.socket | None = None
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def ask(self, request: Request) -> Answer:
+        if self._socket is None:
+            self._socket = self._connect()
+        try:
+            self._socket.sendall(request.head())
+            for part in request.sent():
+                self._socket.sendall(part)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it may have answered before the end, and that is to be read
+        answer = http.client.HTTPResponse(self._socket, method=request.method)
+        try:
+            answer.begin()
+            body = answer.read()
+        except TimeoutError:
+            raise AssertionError(f"no answer to {request} in {DEADLINE_SECONDS:.0f} s") from None
+        finally:
+            answer.close()
+        if answer.will_close:
+            self.close()
+        return Answer(answer.status, CIMultiDict(answer.getheaders()), body)
+
+    def break_off(self, request: Request, announced: int) -> None:
+        """Announce more than is sent, send what there is, and hang up."""
+        with self._connect() as other:
+            other.sendall(request.head(announced))
+            for part in request.sent():
+                other.sendall(part)
+
+    def throw(self, data: bytes) -> list[int]:
+        """Anything at all, and the end; the statuses of what comes back, until the service hangs up as well."""
+        with self._connect() as other:
+            try:
+                other.sendall(data)
+                other.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # it has seen enough
+            heard = b""
+            try:
+                while piece := other.recv(65536):
+                    heard += piece
+            except ConnectionResetError:
+                pass  # it has hung up on what it had not read
+            except TimeoutError:
+                raise AssertionError(f"neither an answer nor an end to {data!r}") from None
+        assert not heard or STATUS.match(heard), heard[:200]
+        return [int(status) for status in STATUS.findall(heard)]
+
+    def _connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self._port), DEADLINE_SECONDS)
