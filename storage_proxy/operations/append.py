@@ -111,7 +111,7 @@ async def append(service: Service, upload: UploadId, wanted: Append, body: Body)
             try:
                 manifest = await reception.run()
             finally:
-                receiving.received = reception.taken
+                receiving.received = reception.taken - reception.had
             received = reception.chunk.length - reception.had
     if wanted.closes and manifest.phase is Phase.OPEN:
         manifest = await declare_length(service, manifest, wanted.offset + received)

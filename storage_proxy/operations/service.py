@@ -115,16 +115,16 @@ class Budget:
 
     def add(self, count: int) -> None:
         self.held += count
+        if count > 0:
+            self.received += count
 
     @contextmanager
     def holding(self, count: int) -> Iterator[None]:
-        self.held += count
+        self.add(count)
         try:
             yield
         finally:
-            self.held -= count
-        if count > 0:
-            self.received += count
+            self.add(-count)
 
 
 @dataclass(slots=True)

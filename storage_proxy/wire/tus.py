@@ -349,7 +349,8 @@ def render_standing(standing: Standing) -> dict[str, str]:
 
 def parse_standing(headers: Headers) -> Standing:
     metadata = echoed(find(headers, UPLOAD_METADATA) or "")
-    concat = find(headers, UPLOAD_CONCAT) or ""
+    told = find(headers, UPLOAD_CONCAT)
+    concat = "" if told is None else parse_concat(told).text
     if is_final(concat):
         offset, length = find_integer(headers, UPLOAD_OFFSET), find_length(headers)
     else:

@@ -57,10 +57,10 @@ async def test_an_upload_is_seen_from_its_creation_to_its_publication(start: Sta
 
 async def test_checkpoints_of_one_body_are_counted_once(start: Start) -> None:
     proxy = await start(metrics={"public": True}, checkpoints={"bytes": "1MiB"})
-    path = await proxy.create(5 << 20)
-    assert (await proxy.patch(path, 0, bytes(5 << 20))).status == 204
+    path = await proxy.create(20 << 20)
+    assert (await proxy.patch(path, 0, bytes(20 << 20))).status == 204
     seen = await scraped(proxy.client)
-    assert seen["committed_bytes_total", named(volume="main")] == 5 << 20
+    assert seen["committed_bytes_total", named(volume="main")] == 20 << 20
     assert seen["commit_seconds_count", named(volume="main")] > 1
 
 
