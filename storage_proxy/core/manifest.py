@@ -93,6 +93,18 @@ class Assembly:
     through: int
 
 
+SHA_256, SHA_512 = "sha-256", "sha-512"
+"""as RFC 9530 calls them"""
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """Of a whole file; `value` in hex digits."""
+
+    algorithm: str
+    value: str
+
+
 @dataclass(frozen=True, slots=True)
 class Publication:
     """The name that was chosen, and the inode by which any replica knows whether it is ours."""
@@ -162,6 +174,10 @@ class Manifest:
     """Upload-Metadata exactly as it came, to be echoed"""
     subdirectory: str | None = None
     """the `dst_dir` of a session, fixed by the first append that names one"""
+    declared: tuple[Digest, ...] = ()
+    """what the client says the whole file's digests are; it is published only if they are"""
+    sha256: str | None = None
+    """of the whole file as it was announced, where it was verified, or known without reading the file"""
     chunks: tuple[Chunk, ...] = ()
     received: int = 0
     """how many chunks were ever accepted, folded ones included"""
@@ -207,6 +223,12 @@ class Manifest:
         if self.phase is Phase.PUBLISHED:
             return self.length or 0
         return self.assembly.through if self.assembly else 0
+
+    @property
+    def digests(self) -> tuple[Digest, ...]:
+        """What may be told of the whole file: what was declared, and what is known."""
+        known = () if self.sha256 is None else (Digest(SHA_256, self.sha256),)
+        return tuple(dict.fromkeys((*known, *self.declared)))
 
     @property
     def progress_percent(self) -> float:

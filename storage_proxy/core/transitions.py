@@ -8,11 +8,14 @@ What a request meets in which phase (a dash: it cannot come to that; `=`: nothin
                     (busy: not to the append whose own checkpoint closed the upload)
     fold, adopt     OPEN     WHOLE     =        CLOSED   =           =          =          =           =
     announce        -        -         -        PUBLISHING           =          =          =           =
+    refute          -        -         -        FAILED   =           =          =          =           =
     publish         -        -         -        -        PUBLISHED   =          PUBLISHED  not found   gone
     fail            -        -         -        FAILED   FAILED      =          =          =           =
     retry           =        =         =        =        =           =          CLOSED     =           =
     terminate       TERMINATED         TERMINATED        busy        TERMINATED TERMINATED not found   gone
     expire          EXPIRED  EXPIRED   =        =        =           =          =          =           =
+
+    announce: only with every declared digest found to be the file's; refute: only with one found to be another
 
     (*) when the committed prefix has become the length: CLOSED, with `commit_and_announce` PUBLISHING; a part WHOLE
     A final upload starts as WAITING; what happens to it there is in `concatenation.py`. 403 is what appends to it get
@@ -26,7 +29,7 @@ object; it never looks at a clock (`Stamp` is handed in) and never at bytes (wha
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from storage_proxy.core import extents
+from storage_proxy.core import digests, extents
 from storage_proxy.core.errors import (
     AppendSuperseded,
     FinalTakesNoBytes,
@@ -46,7 +49,7 @@ from storage_proxy.core.errors import (
 )
 from storage_proxy.core.extents import Coverage, Extent
 from storage_proxy.core.folding import folded, whole_file
-from storage_proxy.core.manifest import Assembly, Chunk, Manifest, Phase, Publication
+from storage_proxy.core.manifest import SHA_256, Assembly, Chunk, Digest, Manifest, Phase, Publication
 from storage_proxy.core.target import Target
 
 # A manifest is rewritten at each commit, so its size is bounded; only any-order uploads full of holes come near.
@@ -259,17 +262,30 @@ def condemn(manifest: Manifest, files: Iterable[str], stamp: Stamp) -> Manifest:
 # ---- publishing -----------------------------------------------------------------------------------------------------
 
 
-def announce(manifest: Manifest, file: str, publication: Publication) -> Manifest:
-    """Say, before it is done, which file will stand under which name, so that any replica can carry it through."""
+def announce(manifest: Manifest, file: str, publication: Publication, computed: Iterable[Digest] = ()) -> Manifest:
+    """Say, before it is done, which file will stand under which name, so that any replica can carry it through.
+
+    `computed`: from that very file. Nothing is announced whose declared digests are not all found to be right.
+    """
     if manifest.phase is Phase.CLOSED:
-        if whole_file(manifest) != file:
+        found = digests.found(manifest, file, computed)
+        if whole_file(manifest) != file or not digests.are_right(manifest, found):
             return manifest
-        manifest = folded(manifest, Assembly(file, manifest.length or 0))
+        manifest = replace(folded(manifest, Assembly(file, manifest.length or 0)), sha256=found.get(SHA_256))
     elif manifest.phase is not Phase.PUBLISHING:
         return manifest
     elif manifest.publication is not None and manifest.publication.attempt >= publication.attempt:
         return manifest
     return replace(manifest, phase=Phase.PUBLISHING, publication=publication)
+
+
+def refute(manifest: Manifest, computed: Iterable[Digest], stamp: Stamp) -> Manifest:
+    """A digest that was declared is not the whole file's: it is not published, and its bytes stay."""
+    file = whole_file(manifest)
+    if manifest.phase is not Phase.CLOSED or file is None:
+        return manifest
+    reason = digests.difference(manifest, digests.found(manifest, file, computed))
+    return manifest if reason is None else fail(manifest, reason, stamp)
 
 
 def publish(manifest: Manifest, publication: Publication, stamp: Stamp) -> Manifest:
@@ -302,7 +318,8 @@ def retry(manifest: Manifest, stamp: Stamp) -> Manifest:
     """An operator has mended what stood in the way."""
     if manifest.phase is not Phase.FAILED:
         return manifest
-    return replace(manifest, phase=Phase.CLOSED, reason=None, publication=None, changed_at=stamp.now)
+    # The digest that was found may be what stood in the way: the file is read anew.
+    return replace(manifest, phase=Phase.CLOSED, reason=None, publication=None, sha256=None, changed_at=stamp.now)
 
 
 # ---- ending ---------------------------------------------------------------------------------------------------------

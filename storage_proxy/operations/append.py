@@ -157,7 +157,7 @@ class _Reception:
             service.kept.release(upload, volume, chunk)
             chunk = None
         if chunk is None:
-            chunk = await volume.run(partial(volume.chunks.stage, upload.key, wanted.offset))
+            chunk = await volume.run(partial(volume.chunks.stage, upload.key, wanted.offset, manifest.declared))
         return cls(service, volume, manifest, wanted, body, chunk)
 
     async def run(self) -> Manifest:

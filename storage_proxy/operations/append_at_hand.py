@@ -80,7 +80,7 @@ def _work(
     manifest = volume.manifests.read(upload.key)
     transitions.admit(manifest, offset, total(pieces), size_max, any_order=manifest.order is Order.ANY)
     going_on = kept is not None and may_go_on(manifest, kept)
-    staged = kept if kept is not None and going_on else volume.chunks.stage(upload.key, offset)
+    staged = kept if kept is not None and going_on else volume.chunks.stage(upload.key, offset, manifest.declared)
     stays = False
     try:
         record, change = _promise(volume, manifest, staged, pieces, stamp, keep=keep)

@@ -92,6 +92,7 @@ async def _create(service: Service, upload: UploadId, wanted: Wanted, final: Fin
         policy=wanted.policy,
         target=wanted.target,
         metadata=wanted.metadata,
+        declared=wanted.declared,
         final=final,
         created_at=stamp.now,
         changed_at=stamp.now,

@@ -6,7 +6,7 @@ from functools import partial
 from storage_proxy.core import transitions
 from storage_proxy.core.errors import Contended, Draining, HookFailed, SizeExceeded, TargetNotAllowed, Unavailable
 from storage_proxy.core.events import UploadCreated
-from storage_proxy.core.manifest import Manifest, Order, Part, Phase, Policy, UploadId
+from storage_proxy.core.manifest import Digest, Manifest, Order, Part, Phase, Policy, UploadId
 from storage_proxy.core.target import Target
 from storage_proxy.operations.finish import finish
 from storage_proxy.operations.permission import require_permission
@@ -27,6 +27,7 @@ class Wanted:
     """of a client's own request; a manager who opens a session has decided by himself"""
     partial: bool = False
     """a part: it is not published, and has no target of its own"""
+    declared: tuple[Digest, ...] = ()
 
 
 def new_upload_id(service: Service, volume: str) -> UploadId:
@@ -54,6 +55,7 @@ async def create(service: Service, upload: UploadId, wanted: Wanted) -> Manifest
         target=wanted.target,
         metadata=wanted.metadata,
         part=Part() if wanted.partial else None,
+        declared=wanted.declared,
         created_at=stamp.now,
         changed_at=stamp.now,
         expires_at=None if empty else stamp.expires_at,

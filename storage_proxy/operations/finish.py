@@ -11,12 +11,13 @@ from functools import partial
 from storage_proxy.core import concatenation, folding
 from storage_proxy.core.errors import HookRefused, UploadNotFound
 from storage_proxy.core.events import AssemblyAdvanced, PublishRefused, UploadClosed, UploadExpired, UploadPublished
-from storage_proxy.core.manifest import Manifest, Phase, UploadId
+from storage_proxy.core.manifest import Digest, Manifest, Phase, UploadId
 from storage_proxy.core.transitions import is_unfinished, refusal
 from storage_proxy.operations.permission import require_permission
 from storage_proxy.operations.service import Service, Volume
 from storage_proxy.ports import Asked, HeldLock
 from storage_proxy.store.joining import Gathered
+from storage_proxy.store.whole_file import NOTHING
 
 # A step copies at most `FOLD_BYTES_MAX`, and by hand where the share cannot: nobody waits for it but its own task.
 FOLD_STALL_SECONDS = 600.0
@@ -93,12 +94,12 @@ async def _assemble_and_publish(service: Service, upload: UploadId) -> Manifest:
 
 
 async def _fold_and_publish(service: Service, volume: Volume, upload: UploadId) -> Manifest:
-    manifest = await _fold(service, volume, upload)
+    manifest, digests = await _fold(service, volume, upload)
     if manifest.phase is Phase.WAITING:
         manifest = await gather(service, upload)
         if manifest.phase is Phase.CLOSED:
-            manifest = await _fold(service, volume, upload)
-    return await _publish(service, volume, manifest) if manifest.phase in UNFINISHED else manifest
+            manifest, digests = await _fold(service, volume, upload)
+    return await _publish(service, volume, manifest, digests) if manifest.phase in UNFINISHED else manifest
 
 
 async def gather(service: Service, upload: UploadId) -> Manifest:
@@ -124,25 +125,34 @@ async def _claim(service: Service, volume: Volume, upload: UploadId) -> HeldLock
     return await volume.run(partial(volume.assembly.claim, upload.key, 0.0))
 
 
-async def _fold(service: Service, volume: Volume, upload: UploadId) -> Manifest:
+async def _fold(service: Service, volume: Volume, upload: UploadId) -> tuple[Manifest, tuple[Digest, ...]]:
+    """Fold what can be folded, and let the declared digests follow; those of the last step are the whole file's."""
     while True:
         step = await volume.workers.run(partial(volume.assembly.fold, upload.key), FOLD_STALL_SECONDS)
         if step.copied:
             service.tell(AssemblyAdvanced(upload, through=step.manifest.assembled, copied=step.copied))
-        if not step.more:
-            return step.manifest
+        hashed = NOTHING
+        if step.manifest.declared:
+            hashed = await volume.workers.run(partial(volume.whole_files.hash_on, step.manifest), FOLD_STALL_SECONDS)
+        if not step.more and not hashed.more:
+            return step.manifest, hashed.digests
 
 
-async def _publish(service: Service, volume: Volume, manifest: Manifest) -> Manifest:
-    closed_at = manifest.changed_at
+async def _publish(service: Service, volume: Volume, manifest: Manifest, digests: tuple[Digest, ...] = ()) -> Manifest:
+    before = manifest
     try:
+        if manifest.declared:
+            # Before anybody is asked: a file that is not the one that was meant is nobody's to allow.
+            manifest = await volume.run(partial(volume.assembly.refute, manifest, service.stamp(), digests))
         if manifest.phase is Phase.CLOSED:
             await require_permission(service, Asked.PUBLISHING, manifest, None)
     except HookRefused as refused:
         manifest = await volume.run(partial(volume.assembly.fail, manifest, str(refused), service.stamp()))
     else:
-        manifest = await volume.run(partial(volume.assembly.publish_announced, manifest, service.stamp()))
-    return tell_published(service, manifest, closed_at)
+        manifest = await volume.run(partial(volume.assembly.publish_announced, manifest, service.stamp(), digests))
+    if manifest.phase not in UNFINISHED:
+        volume.whole_files.forget(before)
+    return tell_published(service, manifest, before.changed_at)
 
 
 def tell_published(service: Service, manifest: Manifest, closed_at: float) -> Manifest:

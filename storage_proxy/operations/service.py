@@ -25,6 +25,7 @@ from storage_proxy.store.chunks import Chunks
 from storage_proxy.store.joining import Joining
 from storage_proxy.store.manifests import Manifests
 from storage_proxy.store.sweeping import Ages, Sweeping
+from storage_proxy.store.whole_file import WholeFiles
 
 T = TypeVar("T")
 
@@ -64,6 +65,7 @@ class Volume:
     chunks: Chunks
     assembly: Assembly
     joining: Joining
+    whole_files: WholeFiles
     sweeping: Sweeping
     stall_seconds: float
 
@@ -85,15 +87,17 @@ def open_volume(
     """The store's parts over one file system."""
     notices = notices or NoticeRules()
     manifests = Manifests(filesystem, name, entropy, limits.lock_wait_seconds, notices.note, listener)
+    whole_files = WholeFiles(filesystem, manifests)
     return Volume(
         name=name,
         layout=layout,
         filesystem=filesystem,
         workers=workers,
         manifests=manifests,
-        chunks=Chunks(filesystem, manifests, entropy, announces=not notices.publishing_is_asked),
+        chunks=Chunks(filesystem, manifests, entropy, whole_files, announces=not notices.publishing_is_asked),
         assembly=Assembly(filesystem, manifests, entropy),
         joining=Joining(filesystem, manifests, entropy),
+        whole_files=whole_files,
         sweeping=Sweeping(filesystem, manifests, ages),
         # A change waits for its lock inside a thread: that is no stall.
         stall_seconds=limits.share_stall_seconds + limits.lock_wait_seconds,

@@ -7,12 +7,15 @@
     names the service did not make                             decide    it never touches them
     closed and not published, and nobody at it for long        mend      finished by `repair` like any other upload
     files no manifest names, once they are old                 mend      swept by the janitor's own rules
-    the same, young; published files moved or replaced         note
+    a published file that nobody wrote to, whose sha256        decide    what was published is not what is there
+    is another
+    the same, young; published files moved, replaced or        note
+    written to
 
 Rules: what looks wrong is reported only when the manifest, read afresh afterwards, is still the same. The sha256 of a
-chunk is known until it is folded; of the assembly file, and of what a final upload has from its parts, the length is
-checked. Ages are this machine's clock's, and
-decide only between `mend` and `note`.
+chunk is known until it is folded, that of a published file where it was declared or the file came in one piece; of the
+assembly file, and of what a final upload has from its parts, the length is checked. Ages are this machine's clock's,
+and decide only between `mend` and `note`.
 """
 
 import hashlib
@@ -32,6 +35,9 @@ PIECE_BYTES = 8 << 20
 
 # A live upload may change between two looks, but not for ever so that each finds something wrong.
 LOOKS_MAX = 20
+
+# A file that was published is written to by nobody but its owner. The share's clock stamps it, a replica's its record.
+CLOCKS_DIFFER_SECONDS = 300.0
 
 # Closed for so long, some replica's janitor should have published it.
 UNFINISHED_SECONDS = 900.0
@@ -236,25 +242,29 @@ class Look:
 
     async def _is_whole(self, upload: UploadId, chunk: Chunk) -> bool | None:
         """None: its file went away meanwhile."""
+        found = await self._sha256(partial(self._inspection.piece, upload.key, chunk.file), chunk.length)
+        return None if found is None else found == chunk.sha256
+
+    async def _sha256(self, piece_at: Callable[[int, int], bytes | None], length: int) -> str | None:
+        """Of so many bytes; of fewer, where the file ends. None: the file went away meanwhile."""
         digest, offset = hashlib.sha256(), 0
 
         def add() -> int | None:
-            length = min(PIECE_BYTES, chunk.length - offset)
-            piece = self._inspection.piece(upload.key, chunk.file, offset, length)
+            # This is called, and reads `offset`, while the loop below waits for it.
+            piece = piece_at(offset, min(PIECE_BYTES, length - offset))
             if piece is not None:
                 digest.update(piece)
             return None if piece is None else len(piece)
 
-        while offset < chunk.length:
-            # `add` reads `offset` while this loop waits for it.
+        while offset < length:
             if (added := await self._volume.run(add)) is None:
                 return None
             if added == 0:
-                return False
+                break
             offset += added
         self.report.files_hashed += 1
         self.report.bytes_hashed += offset
-        return digest.hexdigest() == chunk.sha256
+        return digest.hexdigest()
 
     async def _at_target(self, upload: UploadId, manifest: Manifest) -> Discovery | None:
         publication = manifest.publication
@@ -269,7 +279,19 @@ class Look:
         if entry.size != manifest.length:
             sentence = f"{path!r} has {entry.size} bytes by now; {manifest.length} were published."
             return Discovery(upload, "changed", Severity.NOTE, sentence)
-        return None
+        if manifest.sha256 is None:
+            return None
+        piece_at = partial(self._inspection.published_piece, publication)
+        found = await self._sha256(piece_at, manifest.length)
+        if found is None or found == manifest.sha256:
+            return None
+        if entry.modified > manifest.changed_at + CLOCKS_DIFFER_SECONDS:
+            return Discovery(upload, "changed", Severity.NOTE, f"{path!r} was written to since it was published.")
+        sentence = (
+            f"{path!r} is not what was published: its sha256 is another, and nobody has written to it. "
+            "Put it back from a backup, or have it uploaded again."
+        )
+        return Discovery(upload, "differs", Severity.DECIDE, sentence, (path,))
 
     async def _lost_in_publishing(self, upload: UploadId, manifest: Manifest) -> Discovery | None:
         """The file must be on one side or the other of the one atomic step."""

@@ -12,6 +12,7 @@ from storage_proxy.core.manifest import Manifest, UploadId
 from storage_proxy.operations.download import download
 from storage_proxy.operations.service import Service
 from storage_proxy.ports import OpenTarget
+from storage_proxy.wire.digests import render_digests
 from storage_proxy.wire.downloads import (
     CONTENT_DISPOSITION,
     CONTENT_RANGE,
@@ -29,6 +30,9 @@ async def send_file(service: Service, upload: UploadId, request: web.Request) ->
         size = file.entry.size
         asked = _asked(request, upload, size)
         response = web.StreamResponse(status=200 if asked is None else 206, headers=_headers(manifest, upload))
+        if size == manifest.length:
+            # Of the whole file, also beside a part of it (RFC 9530 3.1); not where its owner has made it another.
+            response.headers.update(render_digests(manifest.digests))
         if asked is not None:
             response.headers[CONTENT_RANGE] = render_content_range(asked, size)
         extent = asked or Extent(0, size)

@@ -36,4 +36,5 @@ def status_body(manifest: Manifest, name: str, identity: str) -> Mapping[str, ob
         "assembled_offset": manifest.assembled,
         "expires_at": manifest.expires_at,
         "reason": manifest.reason,
+        "digests": {digest.algorithm: digest.value for digest in manifest.digests},
     }

@@ -1,10 +1,10 @@
 """The manager's API, on a listener of its own: it opens an upload for a client and gets the token that fills it.
 
     POST /folder/file/upload    X-BackendAI-Storage-Auth-Token: <secret>
-                                {volume, vfid, relpath, size[, session]} -> {token}
+                                {volume, vfid, relpath, size[, sha256][, session]} -> {token}
 
 Rules: without the secret not even the body is read. With `session` an upload that is there gets a new token; folder,
-path and size must be those it was opened with.
+path, size and (where it is sent) sha256 must be those it was opened with.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ import structlog
 from aiohttp import web
 
 from storage_proxy.core.errors import KeyRejected, LengthInconsistent, ParameterMalformed, TargetNotAllowed
-from storage_proxy.core.manifest import Order, Phase, Policy, UploadId
+from storage_proxy.core.manifest import SHA_256, Digest, Order, Phase, Policy, UploadId
 from storage_proxy.core.target import Target, folder_path, join
 from storage_proxy.core.transitions import refusal
 from storage_proxy.operations.create import Wanted, create, new_upload_id
@@ -49,6 +49,12 @@ class UploadAsked(pydantic.BaseModel):
     relpath: str = pydantic.Field(pattern=r"[^/]")
     size: pydantic.StrictInt = pydantic.Field(ge=0, le=INTEGER_MAX)
     session: str | None = pydantic.Field(None, pattern=r"^[0-9a-f]{32}$")
+    sha256: str | None = pydantic.Field(None, pattern=r"^[0-9A-Fa-f]{64}$")
+    """of the whole file, in hex digits; it is published only if it has this digest"""
+
+    @property
+    def declared(self) -> tuple[Digest, ...]:
+        return () if self.sha256 is None else (Digest(SHA_256, self.sha256.lower()),)
 
 
 class TokenRoutes:
@@ -80,8 +86,8 @@ class TokenRoutes:
     async def _create(self, asked: UploadAsked) -> UploadId:
         upload = new_upload_id(self._service, asked.volume)
         structlog.contextvars.bind_contextvars(upload=str(upload))
-        target = self._target(asked)
-        await create(self._service, upload, Wanted(target, asked.size, self._rules.order, self._rules.policy))
+        wanted = Wanted(self._target(asked), asked.size, self._rules.order, self._rules.policy, declared=asked.declared)
+        await create(self._service, upload, wanted)
         return upload
 
     async def _check(self, asked: UploadAsked, session: str) -> UploadId:
@@ -93,6 +99,8 @@ class TokenRoutes:
             raise error
         if manifest.length is not None and manifest.length != asked.size:
             raise LengthInconsistent(known=manifest.length, declared=asked.size)
+        if asked.declared and asked.declared != manifest.declared:
+            raise ParameterMalformed(parameter="sha256", expected="the one this session was opened with, or nothing")
         if manifest.target != self._target(asked, manifest.subdirectory or ""):
             raise TargetNotAllowed(path=asked.relpath[:200], reason="this session is for another file")
         return upload
@@ -116,5 +124,6 @@ _EXPECTED = {
     "vfid": "the id of a folder",
     "relpath": "a relative path in that folder",
     "size": "the size of the file in bytes",
+    "sha256": "the 64 hex digits of the file's sha256, or nothing",
     "session": "the 32 hex digits of the session, or nothing",
 }

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from storage_proxy.core.errors import BodyBrokenOff, Contended, Refused, StorageProxyError, Unavailable
+from storage_proxy.core.errors import BodyBrokenOff, Contended, PublishFailed, Refused, StorageProxyError, Unavailable
 from storage_proxy.core.manifest import Manifest, Order, Phase, UploadId
 from storage_proxy.core.target import Target
 from storage_proxy.core.transitions import refusal
@@ -115,6 +115,8 @@ class TusRoutes:
         wanted = self._uploading.wanted(request, upload, terms.metadata, terms.length, self._order(terms))
         try:
             await concatenate(self._service, upload, wanted, concat.text, parts)
+        except PublishFailed:
+            raise  # all its bytes came, and are kept for the operator
         except Refused:
             await self._uploading.forget(upload)
             raise
@@ -187,13 +189,15 @@ def append_of(request: web.Request, terms: AppendTerms, subdirectory: tuple[str,
 
 
 def offer_headers(service: Service, extensions: tuple[str, ...]) -> dict[str, str]:
-    return tus.render_offer(Offer(service.limits.upload_bytes_max, ALGORITHMS, extensions))
+    offer = tus.render_offer(Offer(service.limits.upload_bytes_max, ALGORITHMS, extensions))
+    return offer | digests.render_wanted()
 
 
 def standing_headers(manifest: Manifest) -> dict[str, str]:
     concat = PARTIAL if manifest.part is not None else manifest.final.text if manifest.final is not None else ""
     offset = None if manifest.final is not None and manifest.phase is not Phase.PUBLISHED else manifest.prefix
-    return tus.render_standing(Standing(offset, manifest.length, manifest.metadata, manifest.expires_at, concat))
+    standing = Standing(offset, manifest.length, manifest.metadata, manifest.expires_at, concat, manifest.digests)
+    return tus.render_standing(standing)
 
 
 def reached_headers(appended: Appended) -> dict[str, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 from aiohttp import web
 
-from storage_proxy.core.errors import Refused, StorageProxyError, TargetNotAllowed
+from storage_proxy.core.errors import PublishFailed, Refused, StorageProxyError, TargetNotAllowed
 from storage_proxy.core.manifest import Manifest, Order, Policy, UploadId
 from storage_proxy.core.target import Target
 from storage_proxy.operations.append import Append, Appended, append
@@ -18,6 +18,7 @@ from storage_proxy.operations.terminate import terminate
 from storage_proxy.server.addresses import Addresses
 from storage_proxy.server.askers import asker_of
 from storage_proxy.server.bodies import RequestBody
+from storage_proxy.wire import digests
 from storage_proxy.wire.fields import malformed
 from storage_proxy.wire.metadata import UPLOAD_METADATA, Fields, metadata_text, parse_metadata
 
@@ -83,12 +84,16 @@ class Uploading:
             policy=self.rules.policy,
             metadata=metadata,
             asker=asker_of(request, self.rules.headers_shown),
+            # Clients that send the file's digest with every request mean the file, not this part of it.
+            declared=() if partial else digests.declared(request.headers, metadata),
             partial=partial,
         )
 
     def location(self, request: web.Request, upload: UploadId) -> dict[str, str]:
         path = f"{COLLECTION}/{upload}"
-        return {"Location": self._addresses.location(request.headers, request.remote, path)}
+        headers = {"Location": self._addresses.location(request.headers, request.remote, path)}
+        # RFC 9530 4: which digests were taken up, for one that is not known was ignored.
+        return headers | digests.render_wanted() if digests.REPR_DIGEST in request.headers else headers
 
     def collections(self, request: web.Request) -> frozenset[str]:
         """The paths under which the client of this request may know where uploads are."""
@@ -102,6 +107,8 @@ class Uploading:
         """Those that came with the creation. A client that is refused never learns where its upload was, or forgets."""
         try:
             return await self.append(request, upload, wanted)
+        except PublishFailed:
+            raise  # all its bytes came, and are kept for the operator
         except Refused:
             await self.forget(upload)
             raise

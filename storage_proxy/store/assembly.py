@@ -13,7 +13,7 @@ from functools import partial
 from storage_proxy.core import folding, transitions
 from storage_proxy.core.errors import PromisedBytesMissing, TargetNotAllowed, UploadNotFound
 from storage_proxy.core.folding import Fold
-from storage_proxy.core.manifest import Manifest, Phase, Policy, Publication
+from storage_proxy.core.manifest import Digest, Manifest, Phase, Policy, Publication
 from storage_proxy.core.transitions import Stamp
 from storage_proxy.ports import (
     Entropy,
@@ -136,21 +136,30 @@ class Assembly:
 
     # ---- publishing -------------------------------------------------------------------------------------------------
 
-    def publish(self, key: str, stamp: Stamp) -> Manifest:
+    def publish(self, key: str, stamp: Stamp, computed: tuple[Digest, ...] = ()) -> Manifest:
         """Carry a whole assembly file to its target; from whatever point another replica has left it at."""
-        return self.publish_announced(self._manifests.read(key), stamp)
+        return self.publish_announced(self._manifests.read(key), stamp, computed)
 
-    def publish_announced(self, manifest: Manifest, stamp: Stamp) -> Manifest:
-        """The same for a manifest that was just read or written: an old one does no harm, its names are gone."""
+    def publish_announced(self, manifest: Manifest, stamp: Stamp, computed: tuple[Digest, ...] = ()) -> Manifest:
+        """The same for a manifest that was just read or written: an old one does no harm, its names are gone.
+
+        `computed`: of the whole file, where digests were declared. Without them a closed upload stays as it is."""
         if manifest.phase is Phase.CLOSED and (file := folding.whole_file(manifest)) is not None:
-            manifest = self._announce(manifest, file, attempt=0)
+            manifest = self._announce(manifest, file, attempt=0, computed=computed)
         for _ in range(NAMES_TRIED_MAX):
             if manifest.phase is not Phase.PUBLISHING:
                 return manifest
             manifest = self._publish_once(manifest, stamp)
         return self.fail(manifest, f"{NAMES_TRIED_MAX} names like {manifest.target.path!r} are taken", stamp)
 
-    def _announce(self, manifest: Manifest, file: str, attempt: int) -> Manifest:
+    def refute(self, manifest: Manifest, stamp: Stamp, computed: tuple[Digest, ...]) -> Manifest:
+        """Fail a closed upload whose file was found to have another digest than was declared."""
+        transition = partial(transitions.refute, computed=computed, stamp=stamp)
+        if transition(manifest) is manifest:
+            return manifest
+        return self._manifests.change(manifest.upload.key, transition).after
+
+    def _announce(self, manifest: Manifest, file: str, attempt: int, computed: tuple[Digest, ...] = ()) -> Manifest:
         key = manifest.upload.key
         try:
             entry = self._filesystem.inspect(layout.within(key, file))
@@ -167,7 +176,8 @@ class Assembly:
             )
         path = manifest.target.numbered(attempt).path
         publication = Publication(path, entry.inode, attempt)
-        return self._manifests.change(key, partial(transitions.announce, file=file, publication=publication)).after
+        transition = partial(transitions.announce, file=file, publication=publication, computed=computed)
+        return self._manifests.change(key, transition).after
 
     def _publish_once(self, manifest: Manifest, stamp: Stamp) -> Manifest:
         key = manifest.upload.key

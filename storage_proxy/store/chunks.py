@@ -7,18 +7,20 @@ manifest first. These functions block; they run in `Workers`.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from storage_proxy.core import extents, transitions
 from storage_proxy.core.errors import AppendSuperseded, ChunkConflict, UploadBusy, UploadNotFound
 from storage_proxy.core.extents import Coverage, Extent
-from storage_proxy.core.manifest import Chunk, Manifest
+from storage_proxy.core.manifest import SHA_256, Chunk, Digest, Manifest, Phase
 from storage_proxy.core.transitions import NeedsComparison, Stamp
 from storage_proxy.ports import Entropy, Filesystem, LinkInTheWay, NameMissing, total
 from storage_proxy.store import digests, layout
+from storage_proxy.store.digests import WHOLE_FILE
 from storage_proxy.store.manifests import Change, Manifests
 from storage_proxy.store.new_names import under_new_name
+from storage_proxy.store.whole_file import WholeFiles
 
 # Comparing reads two files side by side; this much of each is in memory.
 PIECE = 1 << 20
@@ -31,7 +33,9 @@ class StagedChunk:
     """One append's file while it is being written. Not to be used by two threads at once, but for `write` and
     `sync` of what an earlier `snapshot` saw."""
 
-    def __init__(self, filesystem: Filesystem, key: str, offset: int, name: str) -> None:
+    def __init__(
+        self, filesystem: Filesystem, key: str, offset: int, name: str, algorithms: Iterable[str] = ()
+    ) -> None:
         self.offset = offset
         self.name = name
         self.length = 0
@@ -44,14 +48,17 @@ class StagedChunk:
         self.clean = True
         """whether the file holds just the bytes that were hashed, and nothing of a write that failed"""
         self._hash = hashlib.sha256()
+        self.hashes = {SHA_256: self._hash} | {name: WHOLE_FILE[name]() for name in algorithms if name != SHA_256}
+        """of all that was written; besides sha-256 only what this upload's whole file needs"""
         self._file = filesystem.stage(layout.within(key, name))
         self.inode = self._file.inode_number
 
     def write(self, buffers: Sequence[bytes]) -> None:
         self.clean = False
         self._file.write(buffers)
-        for buffer in buffers:
-            self._hash.update(buffer)
+        for running in self.hashes.values():
+            for buffer in buffers:
+                running.update(buffer)
         self.length += total(buffers)
         self.clean = True
 
@@ -68,7 +75,13 @@ class StagedChunk:
 
 class Chunks:
     def __init__(
-        self, filesystem: Filesystem, manifests: Manifests, entropy: Entropy, *, announces: bool = True
+        self,
+        filesystem: Filesystem,
+        manifests: Manifests,
+        entropy: Entropy,
+        whole_files: WholeFiles,
+        *,
+        announces: bool = True,
     ) -> None:
         """`announces`: the chunk that is a whole file is closed and announced in one commit; not where somebody must
         be asked before anything is published."""
@@ -76,10 +89,14 @@ class Chunks:
         self._announces = announces
         self._manifests = manifests
         self._entropy = entropy
+        self._whole_files = whole_files
 
-    def stage(self, key: str, offset: int) -> StagedChunk:
+    def stage(self, key: str, offset: int, declared: Iterable[Digest] = ()) -> StagedChunk:
+        """`declared`: of the whole file, whose beginning this may become."""
+        algorithms = () if offset else tuple(digest.algorithm for digest in declared)
+
         def make(name: str) -> StagedChunk:
-            return StagedChunk(self._filesystem, key, offset, name)
+            return StagedChunk(self._filesystem, key, offset, name, algorithms)
 
         try:
             return under_new_name(self._entropy, partial(layout.chunk_name, offset), make)[1]
@@ -102,8 +119,15 @@ class Chunks:
             else:
                 if chunk.file in change.after.files:
                     staged.promised = max(staged.promised, chunk.length)
+                    self._keep_hashes(change.after, staged, chunk)
                 return change
         raise UploadBusy()
+
+    def _keep_hashes(self, manifest: Manifest, staged: StagedChunk, chunk: Chunk) -> None:
+        """Of what may become the assembly file: who folds then need not read it to hash on."""
+        grows = manifest.phase in (Phase.OPEN, Phase.CLOSED)
+        if manifest.declared and grows and chunk.sealed and chunk.offset == 0:
+            self._whole_files.begin(manifest.upload.key, chunk.file, chunk.length, staged.hashes)
 
     def _commit(self, key: str, staged: StagedChunk, chunk: Chunk, stamp: Stamp, seen: Manifest | None) -> Change:
         promise = (

@@ -1,9 +1,11 @@
-"""Checksums that are computed while bytes pass by: what `Upload-Checksum` may name, and what each is made with."""
+"""Digests that are computed while bytes pass by: what a request or a file may name, and what each is made with."""
 
 import hashlib
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Protocol
+
+from storage_proxy.core.manifest import SHA_256, SHA_512
 
 
 class Digest(Protocol):
@@ -32,6 +34,10 @@ _MAKERS: Mapping[str, Callable[[], Digest]] = {
 }
 
 ALGORITHMS = tuple(_MAKERS)
+"""for `Upload-Checksum`"""
+
+WHOLE_FILE: Mapping[str, Callable[[], "hashlib._Hash"]] = {SHA_256: hashlib.sha256, SHA_512: hashlib.sha512}
+"""for whole files; a hash that can be copied and goes on"""
 
 
 def start(algorithm: str) -> Digest:

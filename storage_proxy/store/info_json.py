@@ -16,6 +16,7 @@ from storage_proxy.core.errors import ManifestTooNew, ManifestUnreadable, Storag
 from storage_proxy.core.manifest import (
     Assembly,
     Chunk,
+    Digest,
     Final,
     Manifest,
     Notice,
@@ -32,7 +33,7 @@ from storage_proxy.store import layout
 SCHEMA = 2
 
 # What schema 2 added. A text that has nothing to say in any of these is one that the first version wrote, and reads.
-SCHEMA_2 = {"notices", "notices_made", "part", "final"}
+SCHEMA_2 = {"notices", "notices_made", "part", "final", "declared", "sha256"}
 
 # From schema n to n + 1. A step gets the parsed JSON and gives it back changed; its text never changes again.
 UPGRADES: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: lambda raw: raw}
@@ -66,6 +67,8 @@ class _Text(BaseModel):
     created_at: float
     changed_at: float
     expires_at: float | None
+    declared: tuple[Digest, ...] = ()
+    sha256: str | None = None
 
 
 def render(manifest: Manifest, staged: str) -> bytes:
@@ -97,6 +100,8 @@ def render(manifest: Manifest, staged: str) -> bytes:
             created_at=manifest.created_at,
             changed_at=manifest.changed_at,
             expires_at=manifest.expires_at,
+            declared=manifest.declared,
+            sha256=manifest.sha256,
         )
         .model_dump_json(by_alias=True, exclude=unused)
         .encode()
@@ -129,6 +134,8 @@ def parse(text: bytes, upload: UploadId) -> Manifest:
             created_at=read.created_at,
             changed_at=read.changed_at,
             expires_at=read.expires_at,
+            declared=read.declared,
+            sha256=read.sha256,
         )
         if read.key != upload.key:
             raise ValueError(f"it belongs to upload {read.key}")

@@ -121,6 +121,13 @@ class Inspection:
         except (NameMissing, LinkInTheWay):
             return None
 
+    def published_piece(self, publication: Publication, offset: int, length: int) -> bytes | None:
+        """None: another file, or none, has its name."""
+        try:
+            return self._filesystem.read_target_at(publication.path, publication.inode, offset, length)
+        except (NameMissing, LinkInTheWay):
+            return None
+
     def newest_revision(self, key: str, names: Iterable[str]) -> int:
         """The highest revision that a staged manifest or a fence is about."""
         texts = (self._there(partial(self._filesystem.read, layout.within(key, name))) for name in names)

@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from storage_proxy.core.errors import MediaTypeUnsupported, VersionUnsupported
-from storage_proxy.core.manifest import Order
+from storage_proxy.core.manifest import Digest, Order
 from storage_proxy.wire.checksums import CHECKSUMS, UPLOAD_CHECKSUM, Checksum, parse_checksum, render_checksum
 from storage_proxy.wire.concatenation import UPLOAD_CONCAT, Concat, is_final, parse_concat
+from storage_proxy.wire.digests import declared, find_digests, render_digests
 from storage_proxy.wire.fields import (
     Headers,
     demand,
@@ -98,6 +99,8 @@ class CreationTerms:
     body: AppendTerms | None = None
     """the first bytes come along (creation-with-upload)"""
     concat: Concat | None = None
+    digests: tuple[Digest, ...] = ()
+    """of the whole file, by header or in the metadata"""
 
     @property
     def fields(self) -> Fields:
@@ -119,6 +122,7 @@ class Standing:
     expires_at: float | None = None
     concat: str = ""
     """Upload-Concat as it came"""
+    digests: tuple[Digest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,10 +264,10 @@ def parse_creation(headers: Headers, known: Iterable[str] = CHECKSUMS) -> Creati
         return _parse_final(headers, parsed)
     length = parse_length(headers)
     metadata = find(headers, UPLOAD_METADATA) or ""
-    parse_metadata(metadata)
+    digests = declared(headers, metadata)
     # creation-with-upload: M the same type; the body then begins at byte 0. Any other body is not the upload's.
     body = _body_terms(headers, known, offset=0, length=None) if carries_bytes(headers) else None
-    return CreationTerms(length, metadata, parse_order(headers), body, parsed)
+    return CreationTerms(length, metadata, parse_order(headers), body, parsed, digests)
 
 
 def _parse_final(headers: Headers, concat: Concat) -> CreationTerms:
@@ -274,8 +278,7 @@ def _parse_final(headers: Headers, concat: Concat) -> CreationTerms:
     if carries_bytes(headers) and (length := content_length_of(headers)) != 0:
         raise malformed(CONTENT_LENGTH, str(length), "a final upload without a body: all its bytes are its parts'")
     metadata = find(headers, UPLOAD_METADATA) or ""
-    parse_metadata(metadata)
-    return CreationTerms(None, metadata, concat=concat)
+    return CreationTerms(None, metadata, concat=concat, digests=declared(headers, metadata))
 
 
 def render_creation(terms: CreationTerms) -> dict[str, str]:
@@ -286,6 +289,7 @@ def render_creation(terms: CreationTerms) -> dict[str, str]:
         headers[UPLOAD_METADATA] = echoed(terms.metadata)
     if terms.order is not None:
         headers[UPLOAD_ORDER] = terms.order.value
+    headers |= render_digests(terms.digests)
     if terms.body is not None:
         headers |= {CONTENT_TYPE: MEDIA_TYPE} | _render_body_terms(terms.body)
     return headers
@@ -344,7 +348,7 @@ def render_standing(standing: Standing) -> dict[str, str]:
     if standing.metadata:
         # M: what came with the creation is echoed as it came.
         headers[UPLOAD_METADATA] = echoed(standing.metadata)
-    return headers
+    return headers | render_digests(standing.digests)
 
 
 def parse_standing(headers: Headers) -> Standing:
@@ -355,7 +359,7 @@ def parse_standing(headers: Headers) -> Standing:
         offset, length = find_integer(headers, UPLOAD_OFFSET), find_length(headers)
     else:
         offset, length = parse_offset(headers), parse_length(headers)
-    return Standing(offset, length, metadata, find_expires(headers), concat)
+    return Standing(offset, length, metadata, find_expires(headers), concat, find_digests(headers))
 
 
 def render_offer(offer: Offer) -> dict[str, str]:

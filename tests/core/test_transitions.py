@@ -26,6 +26,7 @@ from storage_proxy.core.extents import Extent
 from storage_proxy.core.manifest import (
     Assembly,
     Chunk,
+    Digest,
     Final,
     Manifest,
     Order,
@@ -85,6 +86,9 @@ VERBS: dict[str, Callable[[Manifest], Manifest]] = {
         replace(m, assembly=m.assembly or Assembly("assembly", 10)), m.assembly.file if m.assembly else "assembly", 40
     ),
     "announce": lambda m: transitions.announce(m, WHOLE.file, replace(PUBLICATION, attempt=1)),
+    "refute": lambda m: transitions.refute(
+        replace(m, declared=(Digest("sha-256", "aa"),)), (Digest("sha-256", "bb"),), STAMP
+    ),
     "publish": lambda m: transitions.publish(m, PUBLICATION, STAMP),
     "fail": lambda m: transitions.fail(m, "taken", STAMP),
     "retry": lambda m: transitions.retry(m, STAMP),
@@ -119,6 +123,7 @@ OUTCOMES: dict[str, tuple[object, ...]] = {
     ),
     "fold": (Phase.OPEN, SAME, None, SAME, SAME, None, SAME, None, None),
     "announce": (SAME, SAME, SAME, Phase.PUBLISHING, Phase.PUBLISHING, SAME, SAME, SAME, SAME),
+    "refute": (None, None, None, Phase.FAILED, None, None, None, None, None),
     "publish": (None, None, None, None, Phase.PUBLISHED, SAME, Phase.PUBLISHED, UploadNotFound, UploadGone),
     "fail": (SAME, SAME, SAME, Phase.FAILED, Phase.FAILED, SAME, SAME, SAME, SAME),
     "retry": (SAME, SAME, SAME, SAME, SAME, SAME, Phase.CLOSED, SAME, SAME),
@@ -158,7 +163,7 @@ def test_each_verb_does_in_each_phase_what_the_table_says(verb: str, phase: Phas
 
 @pytest.mark.parametrize(("verb", "phase", "outcome"), CELLS)
 def test_applied_twice_is_applied_once(verb: str, phase: Phase, outcome: object) -> None:
-    if isinstance(outcome, type) or verb in ("terminate", "fold"):
+    if isinstance(outcome, type) or verb in ("terminate", "fold", "refute"):
         return
     once = VERBS[verb](IN_PHASE[phase])
     assert VERBS[verb](once) is once

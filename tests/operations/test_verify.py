@@ -1,5 +1,6 @@
 """Damage made on purpose in a real directory: what `verify` says of it, and what `repair` does and leaves alone."""
 
+import hashlib
 import json
 import os
 import time
@@ -14,7 +15,7 @@ from storage_proxy.adapters.posix import PosixFilesystem
 from storage_proxy.adapters.system import SystemEntropy
 from storage_proxy.core import transitions
 from storage_proxy.core.errors import ShareFault, UploadNotFound
-from storage_proxy.core.manifest import Assembly, Manifest, Order, Phase, Policy, UploadId
+from storage_proxy.core.manifest import SHA_256, Assembly, Digest, Manifest, Order, Phase, Policy, UploadId
 from storage_proxy.core.target import Layout, Target
 from storage_proxy.core.transitions import Stamp
 from storage_proxy.operations.create import Wanted, create
@@ -400,6 +401,52 @@ async def test_what_people_do_with_a_published_file_is_noted_and_no_error(
     act(shelf.root / "file")
     report = await shelf.verify()
     assert (said(report), report.exit_status) == ([(what, "note")], 0)
+
+
+async def recorded(shelf: Shelf) -> Path:
+    """A published file whose sha256 is in its manifest."""
+    upload = await shelf.create(length=len(FIRST))
+    shelf.add(upload, 0, FIRST)
+    await carry_on(shelf.service, upload)
+    assert shelf.manifest(upload).sha256 == hashlib.sha256(FIRST).hexdigest()
+    return shelf.root / "file"
+
+
+async def test_a_published_file_that_changed_though_nobody_wrote_to_it_is_found(shelf: Shelf) -> None:
+    path = await recorded(shelf)
+    sound = await shelf.verify()
+    assert (said(sound), sound.bytes_hashed) == ([], len(FIRST))
+    flip_a_bit(path)
+    shelf.age(path)
+    report = await shelf.verify()
+    assert (said(report), report.exit_status) == ([("differs", "decide")], 1)
+    assert done(await shelf.repair()) == []
+
+
+async def test_a_published_file_that_its_owner_wrote_to_is_noted(shelf: Shelf) -> None:
+    path = await recorded(shelf)
+    flip_a_bit(path)
+    shelf.age(path, -HOUR)
+    assert said(await shelf.verify()) == [("changed", "note")]
+
+
+async def test_a_wrong_digest_is_not_published_by_a_repair_until_the_file_is_the_right_one(shelf: Shelf) -> None:
+    declared = (Digest(SHA_256, hashlib.sha256(FIRST + SECOND).hexdigest()),)
+    upload = UploadId("main", SystemEntropy().token())
+    wanted = Wanted(Target("main", "file"), LENGTH, Order.ANY, Policy.REFUSE, declared=declared)
+    await create(shelf.service, upload, wanted)
+    shelf.add(upload, 0, FIRST)
+    shelf.add(upload, len(FIRST), SECOND[::-1])
+    await carry_on(shelf.service, upload)
+    assert shelf.manifest(upload).phase is Phase.FAILED
+    in_vain = await shelf.repair(retry=True)
+    assert (said(in_vain), done(in_vain)) == ([("failed", "decide")], ["retried", "not-finished"])
+    assert not (shelf.root / "file").exists()
+    assembly = shelf.manifest(upload).assembly
+    assert assembly is not None
+    (shelf.directory(upload) / assembly.file).write_bytes(FIRST + SECOND)
+    assert done(await shelf.repair(retry=True)) == ["retried", "published"]
+    assert (shelf.root / "file").read_bytes() == FIRST + SECOND
 
 
 async def test_repair_expires_and_buries_nothing_however_old_it_is(shelf: Shelf) -> None:

@@ -1,4 +1,5 @@
 import base64
+import hashlib
 import io
 import json
 from collections.abc import Awaitable, Callable
@@ -145,6 +146,18 @@ async def test_a_session_that_went_below_its_folder_is_renewed_too(proxy: Proxy,
     url = "/upload?dst_dir=sub&token=" + token
     assert (await proxy.patch(url, 0, b"abc")).status == 204
     assert (await ask(manager, session=session)).status == 200
+
+
+async def test_a_session_may_declare_what_its_file_must_be(proxy: Proxy, manager: Client, directory: Path) -> None:
+    right = hashlib.sha256(b"abcdef").hexdigest()
+    for declared, status in ((right.upper(), 204), ("0" * 64, 422)):
+        token = (await (await ask(manager, sha256=declared)).json())["token"]
+        again = {"session": claims_of(token)["session"]}
+        assert (await ask(manager, **again)).status == 200
+        assert (await ask(manager, sha256=declared, **again)).status == 200
+        await problem_of(await ask(manager, sha256="f" * 64, **again), 400)
+        assert (await proxy.patch("/upload?token=" + token, 0, b"abcdef")).status == status
+    assert (directory / "folder/a/b.bin").read_bytes() == b"abcdef"
 
 
 async def test_another_files_token_is_not_renewed(manager: Client) -> None:

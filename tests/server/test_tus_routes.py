@@ -459,6 +459,7 @@ async def test_status_tells_how_far_an_upload_is(proxy: Proxy) -> None:
         "phase": "open",
         "assembled_offset": 0,
         "reason": None,
+        "digests": {},
     }
 
 

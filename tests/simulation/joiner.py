@@ -36,7 +36,7 @@ class Joiner(Client):
         self.wanted = wanted
         for part in self._each():
             target = Target(VOLUME, part.upload.key)
-            await part.create(replace(wanted, target=target, length=len(part.content), partial=True))
+            await part.create(replace(wanted, target=target, length=len(part.content), declared=(), partial=True))
         # What the sweep asks before it goes on: there is something to go on with.
         self.created = True
 

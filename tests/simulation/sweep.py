@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from typing import Any
 
 from storage_proxy.core import extents
@@ -23,7 +24,8 @@ from storage_proxy.core.errors import (
     UploadNotFound,
 )
 from storage_proxy.core.extents import Coverage, Extent
-from storage_proxy.core.manifest import Manifest, Order, Phase, Policy, UploadId
+from storage_proxy.core.folding import whole_file
+from storage_proxy.core.manifest import Digest, Manifest, Order, Phase, Policy, UploadId
 from storage_proxy.core.target import Target
 from storage_proxy.operations.append import Append, append
 from storage_proxy.operations.create import Wanted, create, new_upload_id
@@ -138,10 +140,11 @@ class Scenario:
     """makes another client than the one that sends one upload"""
     settles_after: float = 2 * 3600
     """so many seconds after its end nothing is left but markers"""
+    declared: tuple[Digest, ...] = ()
 
     @property
     def wanted(self) -> Wanted:
-        return Wanted(Target(VOLUME, TARGET), self.length, self.order, self.policy)
+        return Wanted(Target(VOLUME, TARGET), self.length, self.order, self.policy, declared=self.declared)
 
 
 @dataclass(frozen=True)
@@ -256,13 +259,18 @@ class World:
             self.client.terminated = True
             return
         assert manifest.phase in self.scenario.ends, f"ended as {manifest.phase}: {manifest.reason}"
+        if manifest.phase is Phase.FAILED:
+            assert whole_file(manifest) in manifest.files, "the bytes of a failed upload stay"
+        elif manifest.phase is Phase.PUBLISHED and self.scenario.declared:
+            assert manifest.sha256 in (None, sha256(self.client.content).hexdigest())
         await replica.rest()
 
     def check_target(self) -> None:
         """Whole or absent, and an older file stays until then."""
         found = self.share.target_bytes(TARGET)
         allowed: list[bytes | None] = [self.scenario.standing]
-        if self.scenario.policy is Policy.REPLACE or self.scenario.standing is None:
+        may_appear = Phase.PUBLISHED in self.scenario.ends
+        if may_appear and (self.scenario.policy is Policy.REPLACE or self.scenario.standing is None):
             allowed.append(self.client.content)
         assert found in allowed, f"the target holds {found!r}"
         if self.client.published:

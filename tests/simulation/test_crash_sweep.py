@@ -1,11 +1,12 @@
 """Crash and fault at every call of every scenario: the promises hold whatever dies, whenever. See `sweep.py`."""
 
+import hashlib
 from collections.abc import Callable
 
 import pytest
 
 from storage_proxy.core.errors import StorageProxyError
-from storage_proxy.core.manifest import Order, Phase, Policy, UploadId
+from storage_proxy.core.manifest import SHA_256, SHA_512, Digest, Order, Phase, Policy, UploadId
 from storage_proxy.ports import BodyBroken
 from storage_proxy.testing.replicas import Replica
 from tests.simulation.joiner import Joiner, final_before_its_parts, parts_in_pieces, parts_then_final
@@ -95,6 +96,20 @@ def joiner(*lengths: int) -> Callable[[Replica, UploadId, bytes], Client]:
 # A part whose final upload's replica died before it told the part so stays for as long as others.
 PARTS_AGE = 8 * 86400
 
+
+async def refused_in_pieces(client: Client) -> None:
+    await client.send(100, 200, batch=70)
+    try:
+        await client.send(0, 100, batch=100)
+    except StorageProxyError:
+        await client.ask()
+
+
+RIGHT_256 = (Digest(SHA_256, hashlib.sha256(CONTENT).hexdigest()),)
+RIGHT_512 = (Digest(SHA_512, hashlib.sha512(CONTENT).hexdigest()),)
+WRONG_256 = (Digest(SHA_256, hashlib.sha256(OLD).hexdigest()),)
+WRONG_512 = (*RIGHT_256, Digest(SHA_512, hashlib.sha512(OLD).hexdigest()))
+
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
@@ -124,6 +139,20 @@ SCENARIOS = {
             settles_after=PARTS_AGE,
         ),
         Scenario("refusing", refused_at_the_end, policy=Policy.REFUSE, standing=OLD, ends=(Phase.FAILED,)),
+        Scenario("a right digest of one piece", one_append, declared=RIGHT_256),
+        Scenario("a right digest of pieces", in_pieces, declared=RIGHT_256),
+        Scenario("right digests of any order", out_of_order, order=Order.ANY, declared=RIGHT_256 + RIGHT_512),
+        Scenario(
+            "a right digest of what is joined",
+            parts_then_final,
+            client=joiner(120, 180),
+            settles_after=PARTS_AGE,
+            declared=RIGHT_256,
+        ),
+        Scenario("a wrong digest of one piece", refused_at_the_end, declared=WRONG_256, ends=(Phase.FAILED,)),
+        Scenario(
+            "a wrong digest of pieces", refused_in_pieces, order=Order.ANY, declared=WRONG_512, ends=(Phase.FAILED,)
+        ),
     )
 }
 

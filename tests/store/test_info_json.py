@@ -12,6 +12,7 @@ from storage_proxy.core.errors import ManifestTooNew, ManifestUnreadable
 from storage_proxy.core.manifest import (
     Assembly,
     Chunk,
+    Digest,
     Final,
     Manifest,
     Order,
@@ -59,6 +60,8 @@ def manifests(draw: st.DrawFn) -> Manifest:
         created_at=draw(st.floats(0, 4e9)),
         changed_at=draw(st.floats(0, 4e9)),
         expires_at=draw(st.none() | st.floats(0, 4e9)),
+        declared=tuple(draw(st.lists(st.builds(Digest, st.just("sha-512"), TOKENS), max_size=2))),
+        sha256=draw(st.none() | st.just("cd" * 32)),
     )
 
 
