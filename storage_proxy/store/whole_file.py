@@ -82,8 +82,7 @@ class WholeFiles:
     def _step(self, manifest: Manifest, file: str, algorithm: str, through: int) -> _Running:
         key = manifest.upload.key
         running = self._kept.pop((key, file, algorithm), None)
-        # Past the point that is asked for: by another thread of ours, with a newer manifest.
-        if running is None or running.through > through:
+        if running is None:
             running = _Running(WHOLE_FILE[algorithm]())
         end = min(through, running.through + STEP_BYTES_MAX)
         while running.through < end:

@@ -1,17 +1,36 @@
 """Carrying an upload on while another replica holds the right to."""
 
 import asyncio
+import hashlib
 
-from storage_proxy.core.manifest import Order, Phase, Policy
+import pytest
+
+from storage_proxy.core.manifest import SHA_256, Digest, Order, Phase, Policy
 from storage_proxy.core.target import Target
 from storage_proxy.operations.append import Append, append
 from storage_proxy.operations.create import Wanted, create, new_upload_id
 from storage_proxy.ports import Region
-from storage_proxy.store import layout
+from storage_proxy.store import layout, whole_file
 from storage_proxy.testing.filesystem import SimulatedShare
 from storage_proxy.testing.replicas import SMALL, VOLUME, ListedBody, Replica
 
 CONTENT = bytes(range(100))
+
+
+async def test_a_file_that_is_behind_with_its_digest_is_hashed_to_its_end_and_published(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(whole_file, "STEP_BYTES_MAX", 7)
+    share = SimulatedShare()
+    one, other = Replica(share, "one"), Replica(share, "other")
+    upload = new_upload_id(one.service, VOLUME)
+    declared = (Digest(SHA_256, hashlib.sha256(CONTENT).hexdigest()),)
+    target = Target(VOLUME, "file")
+    await create(one.service, upload, Wanted(target, len(CONTENT), Order.ANY, Policy.KEEP_BOTH, declared=declared))
+    await append(one.service, upload, Append(0, 90), ListedBody([CONTENT[:90]]))
+    done = await append(other.service, upload, Append(90, 10), ListedBody([CONTENT[90:]]))
+    assert (done.manifest.phase, done.manifest.sha256) == (Phase.PUBLISHED, declared[0].value)
+    assert share.target_bytes("file") == CONTENT
 
 
 async def test_a_claim_that_stands_still_is_passed_by_and_the_file_published() -> None:
