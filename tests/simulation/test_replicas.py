@@ -277,8 +277,15 @@ def test_a_janitor_never_takes_what_an_append_or_a_completion_still_needs(
     run(world, scheduler)
 
 
+WHOLE = st.builds(Sent, st.just(0), st.just(LENGTH), st.sampled_from((30, LENGTH)), st.booleans())
+
+
 @MANY
-@given(plans=PLANS, choices=CHOICES, breaks=st.integers(1, 50))
+@given(
+    plans=st.lists(st.lists(pieces() | WHOLE, min_size=1, max_size=4), min_size=2, max_size=3),
+    choices=CHOICES,
+    breaks=st.integers(1, 50),
+)
 def test_only_the_file_whose_digest_was_declared_is_published_whoever_closes_it(
     plans: list[list[Sent]], choices: list[int], breaks: int
 ) -> None:
