@@ -278,7 +278,10 @@ def test_a_bad_variable_is_named_even_if_the_file_says_it_too(tmp_path: Path, mo
         ("[server]\ndrain-seconds = 1", "server.drain-seconds: unknown key; did you mean drain_seconds?"),
         ("[sever]\nworkers = 1", "sever: unknown key; did you mean server?"),
         ("[volumes.b]\npath = '/b'\nlayuot = 1", "volumes.b.layuot: unknown key; did you mean layout?"),
-        ("[storage]\nzzz = 1", "storage.zzz: unknown key; expected one of: sync, accept_faults, threads"),
+        (
+            "[storage]\nzzz = 1",
+            "storage.zzz: unknown key; expected one of: sync, accept_faults, check_space, reserve, threads",
+        ),
     ],
 )
 def test_an_unknown_key_is_an_error_with_a_suggestion(tmp_path: Path, text: str, hint: str) -> None:

@@ -49,6 +49,7 @@ def limits_of(settings: Settings) -> Limits:
         closer_wait_seconds=limits.closer_wait_seconds,
         lock_wait_seconds=limits.lock_wait_seconds,
         share_stall_seconds=limits.share_stall_seconds,
+        reserve_bytes=settings.storage.reserve if settings.storage.check_space else None,
     )
 
 

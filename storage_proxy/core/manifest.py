@@ -219,6 +219,13 @@ class Manifest:
         return extents.gaps(coverage, Extent(0, end))
 
     @property
+    def owed(self) -> int:
+        """How many bytes are still to come, as far as that is known."""
+        if self.phase is not Phase.OPEN or self.length is None:
+            return 0
+        return self.length - sum(extent.length for extent in self.coverage)
+
+    @property
     def assembled(self) -> int:
         if self.phase is Phase.PUBLISHED:
             return self.length or 0

@@ -11,6 +11,7 @@ from storage_proxy.core.target import Target
 from storage_proxy.operations.finish import finish
 from storage_proxy.operations.permission import require_permission
 from storage_proxy.operations.service import Service
+from storage_proxy.operations.space import room_for
 from storage_proxy.ports import Asked, Asker
 
 
@@ -60,9 +61,10 @@ async def create(service: Service, upload: UploadId, wanted: Wanted) -> Manifest
         changed_at=stamp.now,
         expires_at=None if empty else stamp.expires_at,
     )
-    if wanted.asker is not None:
-        manifest = await permitted(service, manifest, wanted.asker)
-    created = await volume.run(partial(volume.manifests.create, manifest))
+    async with room_for(service, volume, upload.key, wanted.length or 0):
+        if wanted.asker is not None:
+            manifest = await permitted(service, manifest, wanted.asker)
+        created = await volume.run(partial(volume.manifests.create, manifest))
     service.tell(UploadCreated(upload, length=wanted.length, target=created.target.path))
     if not empty:
         return created
@@ -93,7 +95,8 @@ async def declare_length(service: Service, manifest: Manifest, length: int) -> M
         size_max=service.limits.upload_bytes_max,
         stamp=service.stamp(),
     )
-    async with service.turn(manifest.upload):
+    still_to_come = max(0, length - manifest.prefix) if manifest.length is None else 0
+    async with room_for(service, volume, manifest.upload.key, still_to_come), service.turn(manifest.upload):
         change = await volume.run(partial(volume.manifests.change, manifest.upload.key, transition))
     return change.after
 

@@ -11,6 +11,7 @@ from storage_proxy.core.errors import Corrupt
 from storage_proxy.core.events import CarryOnFailed, LeftoversSwept, NoticesWaiting, UploadExpired, UploadReaped
 from storage_proxy.core.manifest import Manifest, UploadId
 from storage_proxy.core.transitions import is_unfinished
+from storage_proxy.operations import space
 from storage_proxy.operations.finish import carry_on
 from storage_proxy.operations.service import Service, Volume
 from storage_proxy.operations.survey import Survey, leave_note
@@ -28,10 +29,16 @@ async def reap(service: Service, volume: Volume) -> bool:
         began = service.clock.monotonic()
         survey = Survey()
         now = await volume.run(volume.sweeping.share_time)
+        owed: dict[str, int] = {}
         for key in await volume.run(lambda: list(volume.sweeping.keys())):
             if service.draining.is_set():
                 return True
-            survey.add(await _tend(service, volume, key, now))
+            manifest = await _tend(service, volume, key, now)
+            survey.add(manifest)
+            if manifest is not None:
+                owed[key] = manifest.owed
+        if service.limits.reserve_bytes is not None:
+            space.note(service, volume, owed, await volume.run(volume.filesystem.space))
         told = survey.told(volume.name, service.clock.monotonic() - began)
         service.tell(told)
         await volume.run(partial(leave_note, volume, service, told))

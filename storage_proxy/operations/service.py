@@ -8,7 +8,7 @@ tasks save work, and losing them with the process loses nothing. Blocking calls 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -19,6 +19,7 @@ from storage_proxy.core.notices import Note, nobody
 from storage_proxy.core.target import Layout
 from storage_proxy.core.transitions import Stamp
 from storage_proxy.operations.kept_files import KeptFiles
+from storage_proxy.operations.ledger import Ledger
 from storage_proxy.ports import Asked, Asker, Clock, Entropy, Filesystem, Hooks, Listener, Verdict, Workers
 from storage_proxy.store.assembly import Assembly
 from storage_proxy.store.chunks import Chunks
@@ -45,6 +46,8 @@ class Limits:
     fold_lag_bytes: int = 64 << 20
     """so many promised bytes may wait outside the assembly file; what is left at the close is no more"""
     fold_lag_chunks: int = 32
+    reserve_bytes: int | None = None
+    """what new uploads must leave free; None: creations are not held against the space there is"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class Volume:
     whole_files: WholeFiles
     sweeping: Sweeping
     stall_seconds: float
+    ledger: Ledger = field(default_factory=Ledger)
 
     async def run(self, work: Callable[[], T]) -> T:
         return await self.workers.run(work, self.stall_seconds)

@@ -30,8 +30,7 @@ class Survey:
         promised = sum(extent.length for extent in manifest.coverage)
         if manifest.phase in (Phase.OPEN, Phase.CLOSED, Phase.PUBLISHING):
             self._unassembled += promised - manifest.assembled
-        if manifest.phase is Phase.OPEN:
-            self._owed += max(0, (manifest.length or 0) - promised)
+        self._owed += manifest.owed
 
     def told(self, volume: str, seconds: float) -> VolumeSurveyed:
         phases = tuple(sorted(self._phases.items()))

@@ -49,6 +49,7 @@ PROBLEMS: Mapping[type[StorageProxyError], Row] = {
     errors.LengthInconsistent: Row(400, "length-inconsistent", "The length is another one"),
     errors.LengthExceeded: Row(413, "length-exceeded", "More bytes than the upload has"),
     errors.SizeExceeded: Row(413, "size-exceeded", "The file is too large"),
+    errors.VolumeTooSmall: Row(413, "volume-too-small", "The volume is too small"),
     errors.VersionUnsupported: Row(412, "version-unsupported", "Unsupported TUS version"),
     errors.MediaTypeUnsupported: Row(415, "media-type-unsupported", "Unsupported media type"),
     errors.MethodUnsupported: Row(405, "method-unsupported", "Method not allowed"),
@@ -83,6 +84,7 @@ PROBLEMS: Mapping[type[StorageProxyError], Row] = {
     errors.BodyStalled: Row(503, "body-stalled", "The body stalled", retry_after=1),
     # the operator
     errors.ShareFull: Row(507, "share-full", "The share is full", retry_after=30),
+    errors.SpaceShort: Row(507, "space-short", "Not enough space", retry_after=60),
     errors.ShareFault: Row(503, "share-fault", "The share failed", retry_after=5),
     errors.ShareStalled: Row(503, "share-stalled", "The share does not answer", retry_after=10),
     errors.HookFailed: Row(503, "hook-failed", "A hook failed", retry_after=5),

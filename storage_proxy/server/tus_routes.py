@@ -30,7 +30,7 @@ from storage_proxy.server.progress import COMMITTED_OFFSET, status_body
 from storage_proxy.server.requests import Handler, dispatch
 from storage_proxy.server.uploading import COLLECTION, Uploading, named
 from storage_proxy.store.digests import ALGORITHMS
-from storage_proxy.wire import tus
+from storage_proxy.wire import digests, tus
 from storage_proxy.wire.checksums import Checksum
 from storage_proxy.wire.concatenation import PARTIAL, Concat, part_named
 from storage_proxy.wire.tus import AppendTerms, CreationTerms, Offer, Standing

@@ -134,7 +134,7 @@ def _default(field: FieldInfo) -> str:
     if value is None:
         return "none"
     if "a size" in spelled:
-        return f"`{_largest_unit(value, _SIZES)}`"
+        return "`0`" if value == 0 else f"`{_largest_unit(value, _SIZES)}`"
     if "a time" in spelled:
         return f"`{_largest_unit(value, _TIMES)}`"
     match value:

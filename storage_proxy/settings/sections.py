@@ -31,6 +31,7 @@ from storage_proxy.settings.spellings import (
     Seconds,
     Secret,
     Size,
+    SizeOrNothing,
     Subdirectory,
     VolumeName,
 )
@@ -216,6 +217,10 @@ class Storage(Section):
     """Whether what is acknowledged outlives a loss of power. Turn it off only to measure or to test."""
     accept_faults: bool = False
     """Serve a volume although the check at start-up finds that it cannot keep a promise; the log then says which."""
+    check_space: bool = True
+    """Refuse at its creation an upload that cannot fit into what is free and not yet promised to open uploads."""
+    reserve: SizeOrNothing = 0
+    """What new uploads must leave free, for other users of the share."""
     threads: int = Field(16, ge=1, le=1024)
     """Calls to one volume that one worker has under way at the same time."""
 

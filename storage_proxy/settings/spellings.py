@@ -55,9 +55,9 @@ def read_duration(value: object) -> float:
     raise ValueError("expected a number of seconds, or a time such as 90s, 5m, 12h or 7d")
 
 
-Size = Annotated[
-    int, BeforeValidator(read_size), Field(gt=0), WithJsonSchema({"type": "string", "examples": ["64MiB", "100GB"]})
-]
+_SIZE_SCHEMA = WithJsonSchema({"type": "string", "examples": ["64MiB", "100GB"]})
+Size = Annotated[int, BeforeValidator(read_size), Field(gt=0), _SIZE_SCHEMA]
+SizeOrNothing = Annotated[int, BeforeValidator(read_size), Field(ge=0), _SIZE_SCHEMA]
 Duration = Annotated[
     float,
     BeforeValidator(read_duration),

@@ -94,6 +94,17 @@ class SizeExceeded(Refused):
 
 
 @dataclass(eq=False)
+class VolumeTooSmall(Refused):
+    size: int
+    total: int
+    reserve: int
+
+    def __str__(self) -> str:
+        kept = f", {self.reserve} of them kept free" if self.reserve else ""
+        return f"{self.size} bytes can never fit: the whole volume has {self.total}{kept}. Send a smaller file."
+
+
+@dataclass(eq=False)
 class VersionUnsupported(Refused):
     received: str
     supported: tuple[str, ...]

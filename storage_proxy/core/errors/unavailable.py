@@ -16,6 +16,23 @@ class ShareFull(Unavailable):
 
 
 @dataclass(eq=False)
+class SpaceShort(Unavailable):
+    """Found before anything was stored, by figures that are a little old."""
+
+    size: int
+    free: int
+    owed: int
+    reserve: int
+
+    def __str__(self) -> str:
+        kept = f" and {self.reserve} are kept free" if self.reserve else ""
+        return (
+            f"{self.size} bytes do not fit: {self.free} are free, of which {self.owed} are promised to open "
+            f"uploads{kept}. Make room, or come again when others have ended."
+        )
+
+
+@dataclass(eq=False)
 class ShareFault(Unavailable):
     operation: str
     reason: str
