@@ -106,6 +106,14 @@ class Digest:
 
 
 @dataclass(frozen=True, slots=True)
+class Repeat:
+    """By what a creation that is sent again is known, and by what it is known to be the same; both in hex digits."""
+
+    name: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Publication:
     """The name that was chosen, and the inode by which any replica knows whether it is ours."""
 
@@ -185,6 +193,8 @@ class Manifest:
     publication: Publication | None = None
     reason: str | None = None
     """why the phase is `failed`"""
+    repeat: Repeat | None = None
+    """the Idempotency-Key of its creation"""
     condemned: tuple[str, ...] = ()
     """chunk files swept because their writers seemed dead; a writer that wakes may not commit them"""
     notices: tuple[Notice, ...] = ()

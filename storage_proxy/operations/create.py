@@ -6,7 +6,7 @@ from functools import partial
 from storage_proxy.core import transitions
 from storage_proxy.core.errors import Contended, Draining, HookFailed, SizeExceeded, TargetNotAllowed, Unavailable
 from storage_proxy.core.events import UploadCreated
-from storage_proxy.core.manifest import Digest, Manifest, Order, Part, Phase, Policy, UploadId
+from storage_proxy.core.manifest import Digest, Manifest, Order, Part, Phase, Policy, Repeat, UploadId
 from storage_proxy.core.target import Target
 from storage_proxy.operations.finish import finish
 from storage_proxy.operations.permission import require_permission
@@ -29,6 +29,8 @@ class Wanted:
     partial: bool = False
     """a part: it is not published, and has no target of its own"""
     declared: tuple[Digest, ...] = ()
+    repeat: Repeat | None = None
+    """for `repeat.create_once`"""
 
 
 def new_upload_id(service: Service, volume: str) -> UploadId:
@@ -57,6 +59,7 @@ async def create(service: Service, upload: UploadId, wanted: Wanted) -> Manifest
         metadata=wanted.metadata,
         part=Part() if wanted.partial else None,
         declared=wanted.declared,
+        repeat=wanted.repeat,
         created_at=stamp.now,
         changed_at=stamp.now,
         expires_at=None if empty else stamp.expires_at,
@@ -66,10 +69,13 @@ async def create(service: Service, upload: UploadId, wanted: Wanted) -> Manifest
             manifest = await permitted(service, manifest, wanted.asker)
         created = await volume.run(partial(volume.manifests.create, manifest))
     service.tell(UploadCreated(upload, length=wanted.length, target=created.target.path))
-    if not empty:
-        return created
+    return await finish_empty(service, created) if empty else created
+
+
+async def finish_empty(service: Service, created: Manifest) -> Manifest:
+    """Publish an upload that has just been closed, for it has no byte."""
     try:
-        return await finish(service, upload)
+        return await finish(service, created.upload)
     except (Contended, Unavailable):
         # It is created and goes on by itself; a refusal would make the client create it once more.
         return created

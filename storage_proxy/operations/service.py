@@ -25,6 +25,7 @@ from storage_proxy.store.assembly import Assembly
 from storage_proxy.store.chunks import Chunks
 from storage_proxy.store.joining import Joining
 from storage_proxy.store.manifests import Manifests
+from storage_proxy.store.repeats import Repeats
 from storage_proxy.store.sweeping import Ages, Sweeping
 from storage_proxy.store.whole_file import WholeFiles
 
@@ -69,6 +70,7 @@ class Volume:
     assembly: Assembly
     joining: Joining
     whole_files: WholeFiles
+    repeats: Repeats
     sweeping: Sweeping
     stall_seconds: float
     ledger: Ledger = field(default_factory=Ledger)
@@ -92,6 +94,7 @@ def open_volume(
     notices = notices or NoticeRules()
     manifests = Manifests(filesystem, name, entropy, limits.lock_wait_seconds, notices.note, listener)
     whole_files = WholeFiles(filesystem, manifests)
+    repeats = Repeats(filesystem, name)
     return Volume(
         name=name,
         layout=layout,
@@ -102,7 +105,8 @@ def open_volume(
         assembly=Assembly(filesystem, manifests, entropy),
         joining=Joining(filesystem, manifests, entropy),
         whole_files=whole_files,
-        sweeping=Sweeping(filesystem, manifests, ages),
+        repeats=repeats,
+        sweeping=Sweeping(filesystem, manifests, repeats, ages),
         # A change waits for its lock inside a thread: that is no stall.
         stall_seconds=limits.share_stall_seconds + limits.lock_wait_seconds,
     )

@@ -18,6 +18,10 @@ class AccessKeys:
     def __init__(self, keys: tuple[str, ...]) -> None:
         self._keys = keys
 
+    def principal(self, headers: Headers) -> str:
+        """Who is asking, once `check` has passed: nobody in particular where there are no keys."""
+        return (find(headers, AUTHORIZATION) or "").partition(" ")[2].strip(" ") if self._keys else ""
+
     def check(self, headers: Headers) -> None:
         if not self._keys:
             return

@@ -49,6 +49,8 @@ PROBLEMS: Mapping[type[StorageProxyError], Row] = {
     errors.LengthInconsistent: Row(400, "length-inconsistent", "The length is another one"),
     errors.LengthExceeded: Row(413, "length-exceeded", "More bytes than the upload has"),
     errors.SizeExceeded: Row(413, "size-exceeded", "The file is too large"),
+    # the draft on Idempotency-Key asks for this status
+    errors.IdempotencyKeyReused: Row(422, "idempotency-key-reused", "The key belongs to another request"),
     errors.VolumeTooSmall: Row(413, "volume-too-small", "The volume is too small"),
     errors.VersionUnsupported: Row(412, "version-unsupported", "Unsupported TUS version"),
     errors.MediaTypeUnsupported: Row(415, "media-type-unsupported", "Unsupported media type"),

@@ -20,6 +20,8 @@ from storage_proxy.core.transitions import refusal
 from storage_proxy.operations.append import Append, Appended
 from storage_proxy.operations.concatenate import concatenate
 from storage_proxy.operations.describe import describe, look_up_for_head
+from storage_proxy.operations.finish import UNFINISHED
+from storage_proxy.operations.repeat import create_once
 from storage_proxy.operations.service import Service
 from storage_proxy.server.access import AccessKeys
 from storage_proxy.server.bodies import continue_later, refuse_encoding
@@ -28,11 +30,12 @@ from storage_proxy.server.downloads import send_file
 from storage_proxy.server.ietf_routes import IetfRoutes
 from storage_proxy.server.progress import COMMITTED_OFFSET, status_body
 from storage_proxy.server.requests import Handler, dispatch
-from storage_proxy.server.uploading import COLLECTION, Uploading, named
+from storage_proxy.server.uploading import COLLECTION, Uploading, bound, named
 from storage_proxy.store.digests import ALGORITHMS
 from storage_proxy.wire import digests, tus
 from storage_proxy.wire.checksums import Checksum
 from storage_proxy.wire.concatenation import PARTIAL, Concat, part_named
+from storage_proxy.wire.idempotency import find_repeat
 from storage_proxy.wire.tus import AppendTerms, CreationTerms, Offer, Standing
 
 NO_STORE = {"Cache-Control": "no-store"}
@@ -96,16 +99,31 @@ class TusRoutes:
             return await self._join(request, terms, terms.concat)
         if terms.body is not None:
             refuse_encoding(request.headers)
-        manifest = await self._uploading.create(
-            request, terms.metadata, terms.length, self._order(terms), partial=terms.concat is not None
+        upload = self._uploading.new(terms.metadata, self._uploading.rules.volume)
+        wanted = self._uploading.wanted(
+            request,
+            upload,
+            terms.metadata,
+            terms.length,
+            self._order(terms),
+            partial=terms.concat is not None,
+            repeat=find_repeat(request.headers, self._keys.principal(request.headers)),
         )
-        if terms.body is None:
+        manifest = await create_once(self._service, upload, wanted)
+        found = manifest.upload != upload
+        if found:
+            upload = bound(manifest.upload)
+        begun = found and (manifest.prefix > 0 or manifest.phase is not Phase.OPEN)
+        if terms.body is not None and not begun:
+            headers = await self._first_bytes(request, upload, terms.body, kept=wanted.repeat is not None)
+        elif found:
+            # Bytes that come once more are not read: where to go on is in the answer.
+            headers = _standing(manifest)
+        else:
             headers = (
                 {} if manifest.expires_at is None else {tus.UPLOAD_EXPIRES: tus.render_expires(manifest.expires_at)}
             )
-        else:
-            headers = await self._first_bytes(request, manifest.upload, terms.body)
-        return web.Response(status=201, headers={**self._uploading.location(request, manifest.upload), **headers})
+        return web.Response(status=201, headers={**self._uploading.location(request, upload), **headers})
 
     async def _join(self, request: web.Request, terms: CreationTerms, concat: Concat) -> web.Response:
         asked, collections = request.rel_url.raw_path, self._uploading.collections(request)
@@ -125,11 +143,13 @@ class TusRoutes:
     def _order(self, terms: CreationTerms) -> Order:
         return terms.order or self._uploading.rules.order
 
-    async def _first_bytes(self, request: web.Request, upload: UploadId, terms: AppendTerms) -> dict[str, str]:
+    async def _first_bytes(
+        self, request: web.Request, upload: UploadId, terms: AppendTerms, *, kept: bool
+    ) -> dict[str, str]:
         """Upload-Offset of a creation with a body; in trouble that passes, as far as it came: its client then knows
-        where its upload is, and goes on with it instead of creating another."""
+        where its upload is, and goes on with it instead of creating another. `kept`: it finds it by its key, too."""
         try:
-            appended = await self._uploading.first_bytes(request, upload, append_of(request, terms))
+            appended = await self._uploading.first_bytes(request, upload, append_of(request, terms), kept=kept)
         except BodyBrokenOff:
             raise  # nobody is there to be told
         except (Contended, Unavailable) as error:
@@ -141,12 +161,9 @@ class TusRoutes:
             manifest = await self._service.read(upload)
         except StorageProxyError:
             raise trouble from None
-        if manifest.phase in (Phase.CLOSED, Phase.PUBLISHING):
-            # All of it came, but complete means published: without Upload-Offset the client asks HEAD, until it is.
-            return {}
-        if (error := refusal(manifest)) is not None:
+        if manifest.phase not in UNFINISHED and (error := refusal(manifest)) is not None:
             raise error from trouble
-        return tus.render_reached(manifest.prefix, manifest.expires_at)
+        return _standing(manifest)
 
     # ---- with an upload ---------------------------------------------------------------------------------------------
 
@@ -210,3 +227,9 @@ def status_answer(manifest: Manifest, name: str, identity: str) -> web.Response:
     if manifest.phase in (Phase.TERMINATED, Phase.EXPIRED) and (error := refusal(manifest)) is not None:
         raise error
     return web.json_response(status_body(manifest, name, identity), headers=NO_STORE)
+
+
+def _standing(manifest: Manifest) -> dict[str, str]:
+    """In the answer to a creation. All of it came, but complete means published: without Upload-Offset the client
+    asks HEAD, until it is."""
+    return {} if manifest.phase in UNFINISHED else tus.render_reached(manifest.prefix, manifest.expires_at)

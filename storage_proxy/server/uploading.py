@@ -9,7 +9,7 @@ import structlog
 from aiohttp import web
 
 from storage_proxy.core.errors import PublishFailed, Refused, StorageProxyError, TargetNotAllowed
-from storage_proxy.core.manifest import Manifest, Order, Policy, UploadId
+from storage_proxy.core.manifest import Manifest, Order, Policy, Repeat, UploadId
 from storage_proxy.core.target import Target
 from storage_proxy.operations.append import Append, Appended, append
 from storage_proxy.operations.create import Wanted, create, new_upload_id
@@ -49,12 +49,10 @@ class Uploading:
         self.rules = rules
         self._addresses = addresses
 
-    async def create(
-        self, request: web.Request, metadata: str, length: int | None, order: Order, *, partial: bool = False
-    ) -> Manifest:
+    async def create(self, request: web.Request, metadata: str, length: int | None, order: Order) -> Manifest:
         """`metadata`: Upload-Metadata as it came, or as it would have come."""
         upload = self.new(metadata, self.rules.volume)
-        wanted = self.wanted(request, upload, metadata, length, order, partial=partial)
+        wanted = self.wanted(request, upload, metadata, length, order)
         return await create(self.service, upload, wanted)
 
     def new(self, metadata: str, volume: str) -> UploadId:
@@ -75,6 +73,7 @@ class Uploading:
         order: Order,
         *,
         partial: bool = False,
+        repeat: Repeat | None = None,
     ) -> Wanted:
         return Wanted(
             # A part is not published: nobody's name for it can be wrong.
@@ -87,6 +86,7 @@ class Uploading:
             # Clients that send the file's digest with every request mean the file, not this part of it.
             declared=() if partial else digests.declared(request.headers, metadata),
             partial=partial,
+            repeat=repeat,
         )
 
     def location(self, request: web.Request, upload: UploadId) -> dict[str, str]:
@@ -103,14 +103,18 @@ class Uploading:
         async with RequestBody(request, self.service.draining, self.rules.body_idle_seconds) as body:
             return await append(self.service, upload, wanted, body)
 
-    async def first_bytes(self, request: web.Request, upload: UploadId, wanted: Append) -> Appended:
-        """Those that came with the creation. A client that is refused never learns where its upload was, or forgets."""
+    async def first_bytes(
+        self, request: web.Request, upload: UploadId, wanted: Append, *, kept: bool = False
+    ) -> Appended:
+        """Those that came with the creation. A client that is refused never learns where its upload was, or forgets;
+        unless it is `kept`, to be found by its Idempotency-Key."""
         try:
             return await self.append(request, upload, wanted)
         except PublishFailed:
             raise  # all its bytes came, and are kept for the operator
         except Refused:
-            await self.forget(upload)
+            if not kept:
+                await self.forget(upload)
             raise
 
     async def terminate(self, request: web.Request, upload: UploadId) -> None:

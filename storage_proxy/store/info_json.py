@@ -25,6 +25,7 @@ from storage_proxy.core.manifest import (
     Phase,
     Policy,
     Publication,
+    Repeat,
     UploadId,
 )
 from storage_proxy.core.target import Target
@@ -33,7 +34,7 @@ from storage_proxy.store import layout
 SCHEMA = 2
 
 # What schema 2 added. A text that has nothing to say in any of these is one that the first version wrote, and reads.
-SCHEMA_2 = {"notices", "notices_made", "part", "final", "declared", "sha256"}
+SCHEMA_2 = {"notices", "notices_made", "part", "final", "declared", "sha256", "repeat"}
 
 # From schema n to n + 1. A step gets the parsed JSON and gives it back changed; its text never changes again.
 UPGRADES: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: lambda raw: raw}
@@ -69,6 +70,7 @@ class _Text(BaseModel):
     expires_at: float | None
     declared: tuple[Digest, ...] = ()
     sha256: str | None = None
+    repeat: Repeat | None = None
 
 
 def render(manifest: Manifest, staged: str) -> bytes:
@@ -102,6 +104,7 @@ def render(manifest: Manifest, staged: str) -> bytes:
             expires_at=manifest.expires_at,
             declared=manifest.declared,
             sha256=manifest.sha256,
+            repeat=manifest.repeat,
         )
         .model_dump_json(by_alias=True, exclude=unused)
         .encode()
@@ -110,6 +113,18 @@ def render(manifest: Manifest, staged: str) -> bytes:
 
 def parse(text: bytes, upload: UploadId) -> Manifest:
     read = _read(text, upload)
+    if read.key != upload.key:
+        raise ManifestUnreadable(upload=str(upload), reason=f"it belongs to upload {read.key}")
+    return _manifest(read, upload)
+
+
+def parse_any(text: bytes, volume: str) -> Manifest:
+    """A manifest whose upload is only known from its text."""
+    read = _read(text, UploadId(volume, "0" * 32))
+    return _manifest(read, UploadId(volume, read.key))
+
+
+def _manifest(read: _Text, upload: UploadId) -> Manifest:
     try:
         manifest = Manifest(
             upload=upload,
@@ -136,9 +151,8 @@ def parse(text: bytes, upload: UploadId) -> Manifest:
             expires_at=read.expires_at,
             declared=read.declared,
             sha256=read.sha256,
+            repeat=read.repeat,
         )
-        if read.key != upload.key:
-            raise ValueError(f"it belongs to upload {read.key}")
         if any(chunk.offset < 0 or chunk.length < 0 for chunk in manifest.chunks) or manifest.assembled < 0:
             raise ValueError("it holds a negative offset or length")
         for name in (*manifest.files, *manifest.condemned):

@@ -70,6 +70,8 @@ class Inspection:
             if layout.is_shard(name):
                 below = self._names(path)
                 strange += [f"{path}/{key}" for key in below if not (layout.is_key(key) and key.startswith(name))]
+            elif path == layout.REPEATS:
+                strange += self._strange_repeats()
             elif (
                 not _PASSING.fullmatch(name)
                 and path not in (layout.JANITOR_LOCK, layout.PROBE_LOCK, layout.NOTES)
@@ -77,6 +79,13 @@ class Inspection:
             ):
                 strange.append(path)
         return strange
+
+    def _strange_repeats(self) -> list[str]:
+        paths = [f"{layout.REPEATS}/{shard}" for shard in self._names(layout.REPEATS)]
+        known = [path for path in paths if layout.is_shard(path.rpartition("/")[2])]
+        below = [(path, name) for path in known for name in self._names(path)]
+        odd = [f"{path}/{name}" for path, name in below if not layout.is_repeat(name)]
+        return [*(path for path in paths if path not in known), *odd]
 
     # ---- one upload -------------------------------------------------------------------------------------------------
 

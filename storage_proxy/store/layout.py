@@ -4,6 +4,7 @@
     ├── janitor.lock                    whose holder goes round
     ├── probe.lock                      asks whether the share grants locks
     ├── notes/<name>.json               what replicas tell each other of themselves; no truth about any upload
+    ├── repeats/9c/9c41…                a creation's Idempotency-Key, hashed; a hard link to its upload's first manifest
     └── 3f/                             the first two digits of the key: no directory grows too large
         └── 3f2a…/                      one upload
             ├── info.json               the manifest; only ever replaced by rename
@@ -31,8 +32,11 @@ NOTES = f"{ROOT}/notes"
 
 _NOTE = re.compile(r"(?P<name>[a-z]+(?:\.[A-Za-z0-9_-]{1,100})?)\.json")
 _NOTE_STAGED = re.compile(r"[0-9a-f]{32}\.staged")
+REPEATS = f"{ROOT}/repeats"
+
 _SHARD = re.compile(r"[0-9a-f]{2}")
 _KEY = re.compile(r"[0-9a-f]{32}")
+_REPEAT = re.compile(r"[0-9a-f]{64}")
 
 
 class Kind(Enum):
@@ -74,6 +78,19 @@ def is_shard(name: str) -> bool:
 
 def is_key(name: str) -> bool:
     return _KEY.fullmatch(name) is not None
+
+
+def is_repeat(name: str) -> bool:
+    return _REPEAT.fullmatch(name) is not None
+
+
+def repeat_shard(name: str) -> str:
+    assert _REPEAT.fullmatch(name), "a name is a hash of ours"
+    return f"{REPEATS}/{name[:2]}"
+
+
+def repeat(name: str) -> str:
+    return f"{repeat_shard(name)}/{name}"
 
 
 def manifest(key: str) -> str:

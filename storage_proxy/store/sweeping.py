@@ -22,6 +22,7 @@ from storage_proxy.ports import DirectoryNotEmpty, Filesystem, NameMissing
 from storage_proxy.store import info_json, layout
 from storage_proxy.store.layout import Kind
 from storage_proxy.store.manifests import Manifests
+from storage_proxy.store.repeats import Repeats
 
 # What a creator may leave that died before its upload was there.
 UNBORN = (Kind.STAGED_MANIFEST, Kind.LOCK, Kind.CLOCK)
@@ -54,10 +55,11 @@ class Tended:
 
 
 class Sweeping:
-    def __init__(self, filesystem: Filesystem, manifests: Manifests, ages: Ages) -> None:
+    def __init__(self, filesystem: Filesystem, manifests: Manifests, repeats: Repeats, ages: Ages) -> None:
         self._filesystem = filesystem
         self._manifests = manifests
         self._ages = ages
+        self._repeats = repeats
 
     def keys(self) -> Iterator[str]:
         """Every upload of the volume."""
@@ -85,6 +87,9 @@ class Sweeping:
                 # Who is to be told of the end has not been told; the record waits for that, too, but not for ever.
                 kept += self._ages.notices
             if age > kept:
+                if manifest.repeat is not None:
+                    # Before its upload: a record that stands for nothing would be left for ever.
+                    self._repeats.release(manifest.repeat.name, key)
                 return Tended(manifest, reaped=self._bury(key))
         if self._is_overdue(manifest, age, now, stamp):
             return self._expire(key, manifest, stamp)

@@ -265,7 +265,8 @@ def sha256(path: Path) -> str:
 
 
 def leftovers(data: Path, published: Sequence[str]) -> list[str]:
-    """Everything on the volume that is neither a published file nor the record of one."""
+    """Everything on the volume that is neither a published file nor the record of one, or of its Idempotency-Key."""
+    keys = {record["repeat"]["name"] for record in records(data) if "repeat" in record}
     found = sorted(path.relative_to(data).as_posix() for path in data.rglob("*") if not path.is_dir())
     expected = {"info.json", "lock"}
     return [
@@ -274,6 +275,7 @@ def leftovers(data: Path, published: Sequence[str]) -> list[str]:
         if name not in published
         and name not in (".uploads/janitor.lock", ".uploads/probe.lock")
         and not name.startswith(".uploads/notes/")
+        and not (name.startswith(".uploads/repeats/") and name.rpartition("/")[2] in keys)
         and not (name.startswith(".uploads/") and name.count("/") == 3 and name.rpartition("/")[2] in expected)
     ]
 

@@ -21,6 +21,7 @@ from storage_proxy.core.manifest import (
     Piece,
     Policy,
     Publication,
+    Repeat,
     UploadId,
 )
 from storage_proxy.core.target import Target
@@ -62,6 +63,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         expires_at=draw(st.none() | st.floats(0, 4e9)),
         declared=tuple(draw(st.lists(st.builds(Digest, st.just("sha-512"), TOKENS), max_size=2))),
         sha256=draw(st.none() | st.just("cd" * 32)),
+        repeat=draw(st.none() | st.builds(Repeat, TOKENS, TOKENS)),
     )
 
 

@@ -63,7 +63,8 @@ def test_time_that_counts_from_the_creation_is_over_when_both_clocks_say_so(benc
     bench.replica.volume.manifests.change(
         bench.key, lambda manifest: replace(manifest, expires_at=bench.share.now + 100)
     )
-    sweeping = Sweeping(bench.janitor.filesystem, bench.janitor.volume.manifests, replace(AGES, sliding=False))
+    volume = bench.janitor.volume
+    sweeping = Sweeping(bench.janitor.filesystem, volume.manifests, volume.repeats, replace(AGES, sliding=False))
 
     def tend(share: float, replica: float) -> Tended:
         return sweeping.tend(bench.key, bench.share.now + share, Stamp(bench.share.now + replica, sliding=False))

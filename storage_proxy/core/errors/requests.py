@@ -94,6 +94,12 @@ class SizeExceeded(Refused):
 
 
 @dataclass(eq=False)
+class IdempotencyKeyReused(Refused):
+    def __str__(self) -> str:
+        return "This Idempotency-Key was sent with another request before; send a new one for each upload."
+
+
+@dataclass(eq=False)
 class VolumeTooSmall(Refused):
     size: int
     total: int
@@ -101,7 +107,7 @@ class VolumeTooSmall(Refused):
 
     def __str__(self) -> str:
         kept = f", {self.reserve} of them kept free" if self.reserve else ""
-        return f"{self.size} bytes can never fit: the whole volume has {self.total}{kept}. Send a smaller file."
+        return f"An upload of {self.size} bytes can never fit: the volume has {self.total}{kept}. Send a smaller file."
 
 
 @dataclass(eq=False)

@@ -27,7 +27,7 @@ class SpaceShort(Unavailable):
     def __str__(self) -> str:
         kept = f" and {self.reserve} are kept free" if self.reserve else ""
         return (
-            f"{self.size} bytes do not fit: {self.free} are free, of which {self.owed} are promised to open "
+            f"There is no room for {self.size} bytes: {self.free} are free, of which {self.owed} are promised to open "
             f"uploads{kept}. Make room, or come again when others have ended."
         )
 
