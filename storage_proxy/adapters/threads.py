@@ -27,6 +27,10 @@ P = ParamSpec("P")
 # Work that came without a deadline counts as hung after this time.
 UNTIMED_SECONDS_MAX = 30.0
 
+# How much work waits is bounded where it comes from, by the requests there may be; a long queue that moves is no trouble
+# (hundreds of slow uploads have their checkpoints due at once). This is only so that nothing grows for ever.
+WAITING_MAX = 10_000
+
 
 class _Job:
     __slots__ = ("act", "seconds", "started")
@@ -113,7 +117,7 @@ class DaemonThreads(Executor):
 class ThreadWorkers:
     """See `ports.Workers`."""
 
-    def __init__(self, volume: str, threads: int = 16, waiting_max: int = 256) -> None:
+    def __init__(self, volume: str, threads: int = 16, waiting_max: int = WAITING_MAX) -> None:
         self.executor = DaemonThreads(volume, threads)
         self._volume = volume
         self._waiting_max = waiting_max

@@ -117,12 +117,19 @@ async def test_what_is_there_arriving_and_missing_is_told_from_the_share(
     staged.sync()
     other = Replica(share, "b")
     told = details(await look_closely(other.service, upload), other.clock.now())
-    staged.close()
     assert told["there"] == [[0, 10], [50, 60]]
     assert told["missing"] == [[10, 50], [60, 100]]
     assert [(each["start"], each["end"]) for each in told["arriving"]] == [(20, 28)]
     assert told["arriving"][0]["idle_seconds"] == pytest.approx(30)
     assert (told["offset"], told["promised"], told["length"]) == (10, 20, 100)
+    record = staged.snapshot(sealed=False)
+    replica.volume.chunks.promise(upload.key, staged, record, replica.service.stamp())
+    staged.write([b"more"])
+    staged.sync()
+    told = details(await look_closely(other.service, upload), other.clock.now())
+    staged.close()
+    assert (told["there"][1], told["missing"][1]) == ([20, 28], [28, 50])
+    assert [(each["start"], each["end"]) for each in told["arriving"]] == [(28, 32)]
 
 
 async def test_an_upload_that_is_not_there_is_not_found(replica: Replica) -> None:
