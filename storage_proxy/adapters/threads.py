@@ -27,8 +27,8 @@ P = ParamSpec("P")
 # Work that came without a deadline counts as hung after this time.
 UNTIMED_SECONDS_MAX = 30.0
 
-# How much work waits is bounded where it comes from, by the requests there may be; a long queue that moves is no trouble
-# (hundreds of slow uploads have their checkpoints due at once). This is only so that nothing grows for ever.
+# How much work waits is bounded where it comes from, by the requests there may be; a long queue that moves is no
+# trouble (hundreds of slow uploads have their checkpoints due at once). This is only so that nothing grows for ever.
 WAITING_MAX = 10_000
 
 
