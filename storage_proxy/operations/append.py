@@ -17,6 +17,7 @@ covered. After an error of the share the staged file is left alone, because a fe
 import asyncio
 import hmac
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -38,11 +39,12 @@ from storage_proxy.operations.append_at_hand import AT_HAND_BYTES_MAX, append_at
 from storage_proxy.operations.commits import tell_commit
 from storage_proxy.operations.create import choose_subdirectory, declare_length
 from storage_proxy.operations.finish import carry_on, go_on
-from storage_proxy.operations.kept_files import is_worth_keeping, may_be_kept, may_go_on
+from storage_proxy.operations.kept_files import is_worth_keeping, may_be_kept
 from storage_proxy.operations.service import Service, Volume
 from storage_proxy.ports import Body, BodyBroken, BodyIdle, BodyStopped, Unread, total
 from storage_proxy.store import digests
 from storage_proxy.store.chunks import StagedChunk
+from storage_proxy.store.digests import Aside
 from storage_proxy.store.manifests import Change
 from storage_proxy.wire.checksums import Checksum
 
@@ -53,6 +55,10 @@ BATCH_BYTES = 1 << 20
 READ_STALL_SECONDS = 600.0
 
 Batch = Sequence[bytes] | Unread
+
+# A client that sends so much while a batch is received keeps its thread busy; more of them need no help to be so.
+FAST_BYTES_MIN = 2 << 20
+HELPED_APPENDS_MAX = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +145,8 @@ class _Reception:
         """bytes of the file that a sync has covered"""
         self.kept = False
         """whether the next request may go on in this file"""
+        self.fast = False
+        """whether more had come while the last batch was received"""
         self.writer_receives = False
         """whether the batch that is being written is received by its writer: then the next has to wait for it"""
         self.counted = 0
@@ -152,10 +160,7 @@ class _Reception:
         upload = manifest.upload
         volume = service.volume(upload)
         # A body that may yet be thrown away as a whole needs a file of its own.
-        chunk = service.kept.take(upload, wanted.offset) if wanted.checksum is None else None
-        if chunk is not None and not may_go_on(manifest, chunk):
-            service.kept.release(upload, volume, chunk)
-            chunk = None
+        chunk = service.kept.take_if_good(manifest, wanted.offset) if wanted.checksum is None else None
         if chunk is None:
             chunk = await volume.run(partial(volume.chunks.stage, upload.key, wanted.offset, manifest.declared))
         return cls(service, volume, manifest, wanted, body, chunk)
@@ -226,7 +231,7 @@ class _Reception:
         await self._written()
         self.taken += count
         self._count(count)
-        self.writing = asyncio.ensure_future(self.volume.run(partial(self._write, batch)))
+        self.writing = asyncio.ensure_future(self.volume.run(partial(self._write, batch, self._helped())))
 
     def _require_room(self, reached: int) -> None:
         length = self.manifest.length
@@ -235,20 +240,31 @@ class _Reception:
         if reached > self.service.limits.upload_bytes_max:
             raise SizeExceeded(size=reached, size_max=self.service.limits.upload_bytes_max)
 
-    def _write(self, batch: Batch) -> None:
-        for buffers in (batch,) if isinstance(batch, Sequence) else ((piece,) for piece in batch.received()):
-            self.chunk.write(buffers)
-            if self.digest is not None:
-                for buffer in buffers:
-                    self.digest.update(buffer)
+    def _write(self, batch: Batch, aside: Aside | None) -> None:
+        with aside or nullcontext():
+            for buffers in (batch,) if isinstance(batch, Sequence) else ((piece,) for piece in batch.received()):
+                self.chunk.write(buffers, aside)
+                if self.digest is not None:
+                    for buffer in buffers:
+                        self.digest.update(buffer)
+
+    def _helped(self) -> Aside | None:
+        """A second thread to hash in, for a client that keeps the first one busy."""
+        if not self.fast or self.service.appends > HELPED_APPENDS_MAX:
+            return None
+        aside = self.chunk.hash_aside()
+        asyncio.get_running_loop().run_in_executor(None, aside.help)
+        return aside
 
     async def _written(self) -> None:
         if self.writing is not None:
             writing, self.writing = self.writing, None
             await writing
             # A writer that receives for itself may have got more, or less, than there had been.
-            self._count(self.chunk.length - self.taken)
-            self.taken = self.chunk.length
+            more = self.chunk.length - self.taken
+            self._count(more)
+            self.taken += more
+            self.fast = more >= FAST_BYTES_MIN
 
     def _count(self, count: int) -> None:
         self.counted += count

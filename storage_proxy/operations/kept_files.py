@@ -56,6 +56,15 @@ class KeptFiles:
         self.release(upload, kept.volume, kept.staged)
         return None
 
+    def take_if_good(self, manifest: Manifest, offset: int) -> StagedChunk | None:
+        """The same for who has read the newest manifest already."""
+        upload = manifest.upload
+        staged = self.take(upload, offset)
+        if staged is not None and not may_go_on(manifest, staged):
+            self.release(upload, self._service.volume(upload), staged)
+            return None
+        return staged
+
     def keep(self, upload: UploadId, volume: "Volume", staged: StagedChunk) -> None:
         if not self.has_room():
             self.release(upload, volume, staged)

@@ -17,7 +17,7 @@ from storage_proxy.core.manifest import SHA_256, Chunk, Digest, Manifest, Phase
 from storage_proxy.core.transitions import NeedsComparison, Stamp
 from storage_proxy.ports import Entropy, Filesystem, LinkInTheWay, NameMissing, total
 from storage_proxy.store import digests, layout
-from storage_proxy.store.digests import WHOLE_FILE
+from storage_proxy.store.digests import WHOLE_FILE, Aside
 from storage_proxy.store.manifests import Change, Manifests
 from storage_proxy.store.new_names import under_new_name
 from storage_proxy.store.whole_file import WholeFiles
@@ -53,12 +53,20 @@ class StagedChunk:
         self._file = filesystem.stage(layout.within(key, name))
         self.inode = self._file.inode_number
 
-    def write(self, buffers: Sequence[bytes]) -> None:
+    def hash_aside(self) -> Aside:
+        """For `write`; to be finished before the next `snapshot`."""
+        return Aside(self._update)
+
+    def _update(self, buffer: bytes) -> None:
+        for running in self.hashes.values():
+            running.update(buffer)
+
+    def write(self, buffers: Sequence[bytes], aside: Aside | None = None) -> None:
         self.clean = False
         self._file.write(buffers)
-        for running in self.hashes.values():
-            for buffer in buffers:
-                running.update(buffer)
+        add = self._update if aside is None else aside.add
+        for buffer in buffers:
+            add(buffer)
         self.length += total(buffers)
         self.clean = True
 
