@@ -15,8 +15,9 @@ from storage_proxy.cli.tables import size, span
 from storage_proxy.core.errors import PublishFailed
 from storage_proxy.core.manifest import Order, Policy, UploadId
 from storage_proxy.core.target import Target
-from storage_proxy.operations.append import Append, append
+from storage_proxy.operations.append import append
 from storage_proxy.operations.create import Wanted, create
+from storage_proxy.operations.reception import Append
 from storage_proxy.settings import embedded
 from storage_proxy.testing.replicas import ListedBody
 

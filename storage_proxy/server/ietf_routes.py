@@ -16,8 +16,8 @@ from aiohttp import web
 
 from storage_proxy.core.manifest import Manifest, Order, Phase
 from storage_proxy.core.transitions import refusal
-from storage_proxy.operations.append import Append
 from storage_proxy.operations.describe import look_up
+from storage_proxy.operations.reception import Append
 from storage_proxy.server.access import AccessKeys
 from storage_proxy.server.bodies import refuse_encoding
 from storage_proxy.server.downloads import send_file

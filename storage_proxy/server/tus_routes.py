@@ -17,10 +17,11 @@ from storage_proxy.core.errors import BodyBrokenOff, Contended, PublishFailed, R
 from storage_proxy.core.manifest import Manifest, Order, Phase, UploadId
 from storage_proxy.core.target import Target
 from storage_proxy.core.transitions import refusal
-from storage_proxy.operations.append import Append, Appended
+from storage_proxy.operations.append import Appended
 from storage_proxy.operations.concatenate import concatenate
 from storage_proxy.operations.describe import describe, look_up_for_head
 from storage_proxy.operations.finish import UNFINISHED
+from storage_proxy.operations.reception import Append
 from storage_proxy.operations.repeat import create_once
 from storage_proxy.operations.service import Service
 from storage_proxy.server.access import AccessKeys

@@ -11,8 +11,9 @@ from aiohttp import web
 from storage_proxy.core.errors import PublishFailed, Refused, StorageProxyError, TargetNotAllowed
 from storage_proxy.core.manifest import Manifest, Order, Policy, Repeat, UploadId
 from storage_proxy.core.target import Target
-from storage_proxy.operations.append import Append, Appended, append
+from storage_proxy.operations.append import Appended, append
 from storage_proxy.operations.create import Wanted, create, new_upload_id
+from storage_proxy.operations.reception import Append
 from storage_proxy.operations.service import Service
 from storage_proxy.operations.terminate import terminate
 from storage_proxy.server.addresses import Addresses

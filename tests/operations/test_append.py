@@ -20,9 +20,10 @@ from storage_proxy.core.errors import (
 from storage_proxy.core.events import ChunkCommitted, ChunkDiscarded
 from storage_proxy.core.manifest import Order, Phase, Policy, UploadId
 from storage_proxy.core.target import Target
-from storage_proxy.operations.append import Append, append
+from storage_proxy.operations.append import append
 from storage_proxy.operations.create import Wanted, create, new_upload_id
 from storage_proxy.operations.describe import look_up
+from storage_proxy.operations.reception import Append
 from storage_proxy.ports import Body, BodyBroken, BodyIdle, BodyStopped
 from storage_proxy.store import layout
 from storage_proxy.testing.filesystem import SimulatedShare

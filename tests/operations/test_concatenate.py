@@ -21,12 +21,13 @@ from storage_proxy.core.errors import (
 from storage_proxy.core.events import Event, UploadClosed, UploadCreated, UploadExpired, UploadPublished
 from storage_proxy.core.manifest import Final, Manifest, Order, Part, Phase, Piece, Policy, UploadId
 from storage_proxy.core.target import Target
-from storage_proxy.operations.append import Append, append
+from storage_proxy.operations.append import append
 from storage_proxy.operations.concatenate import concatenate
 from storage_proxy.operations.create import Wanted, create, new_upload_id
 from storage_proxy.operations.describe import describe, look_up, look_up_for_head
 from storage_proxy.operations.download import download
 from storage_proxy.operations.reap import reap
+from storage_proxy.operations.reception import Append
 from storage_proxy.operations.terminate import terminate
 from storage_proxy.operations.verify import verify
 from storage_proxy.store import layout

@@ -7,8 +7,9 @@ import pytest
 
 from storage_proxy.core.manifest import SHA_256, Digest, Order, Phase, Policy
 from storage_proxy.core.target import Target
-from storage_proxy.operations.append import Append, append
+from storage_proxy.operations.append import append
 from storage_proxy.operations.create import Wanted, create, new_upload_id
+from storage_proxy.operations.reception import Append
 from storage_proxy.ports import Region
 from storage_proxy.store import layout, whole_file
 from storage_proxy.testing.filesystem import SimulatedShare

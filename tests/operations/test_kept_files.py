@@ -9,8 +9,9 @@ import pytest
 from storage_proxy.core.errors import ChecksumMismatch, ShareFault, StorageProxyError
 from storage_proxy.core.manifest import Manifest, Order, Phase, UploadId
 from storage_proxy.operations import kept_files
-from storage_proxy.operations.append import Append, append
+from storage_proxy.operations.append import append
 from storage_proxy.operations.finish import carry_on
+from storage_proxy.operations.reception import Append
 from storage_proxy.operations.terminate import terminate
 from storage_proxy.ports import BodyBroken
 from storage_proxy.testing.filesystem import SimulatedShare

@@ -9,10 +9,11 @@ from storage_proxy.core.errors import HookFailed, HookRefused, PublishFailed, Up
 from storage_proxy.core.manifest import Order, Phase, Policy, UploadId
 from storage_proxy.core.notices import Noting, Told
 from storage_proxy.core.target import Target
-from storage_proxy.operations.append import Append, append
+from storage_proxy.operations.append import append
 from storage_proxy.operations.create import Wanted, create, new_upload_id
 from storage_proxy.operations.notify import Notifier, Patience, deliver
 from storage_proxy.operations.reap import reap
+from storage_proxy.operations.reception import Append
 from storage_proxy.operations.service import NoticeRules
 from storage_proxy.operations.terminate import terminate
 from storage_proxy.ports import Asked, Asker, Region, Verdict

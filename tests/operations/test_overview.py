@@ -6,11 +6,12 @@ from storage_proxy.core.errors import NotFinished, PublishFailed, ShareFull, Upl
 from storage_proxy.core.events import PublishRetried, VolumeSurveyed
 from storage_proxy.core.manifest import Order, Phase, Policy, UploadId
 from storage_proxy.core.target import Target
-from storage_proxy.operations.append import Append, append
+from storage_proxy.operations.append import append
 from storage_proxy.operations.create import Wanted, create
 from storage_proxy.operations.heartbeat import SWEEP_SECONDS, Heartbeat, seen_on
 from storage_proxy.operations.overview import browse, details, look_closely, summary, wanted
 from storage_proxy.operations.reap import reap
+from storage_proxy.operations.reception import Append
 from storage_proxy.operations.resume import resume
 from storage_proxy.operations.survey import last_survey
 from storage_proxy.store import layout

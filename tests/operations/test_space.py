@@ -8,9 +8,10 @@ from storage_proxy.core.errors import PublishFailed, ShareFault, SpaceShort, Vol
 from storage_proxy.core.manifest import Manifest, Order, Phase, Policy, UploadId
 from storage_proxy.core.target import Target
 from storage_proxy.operations import space
-from storage_proxy.operations.append import Append, append
+from storage_proxy.operations.append import append
 from storage_proxy.operations.create import Wanted, create, declare_length, new_upload_id
 from storage_proxy.operations.reap import reap
+from storage_proxy.operations.reception import Append
 from storage_proxy.operations.space import BELIEVED_SECONDS, LOOK_SECONDS, SPACE_SECONDS
 from storage_proxy.operations.terminate import terminate
 from storage_proxy.testing.filesystem import SimulatedShare

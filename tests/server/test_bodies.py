@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from storage_proxy.operations.append import BATCH_BYTES, Batch
+from storage_proxy.operations.reception import BATCH_BYTES, Batch
 from storage_proxy.ports import BodyBroken, BodyIdle, BodyStopped
 from storage_proxy.server.bodies import PIECES_MAX, RequestBody
 from storage_proxy.server.requests import CONNECTIONS

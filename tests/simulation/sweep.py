@@ -27,11 +27,12 @@ from storage_proxy.core.extents import Coverage, Extent
 from storage_proxy.core.folding import whole_file
 from storage_proxy.core.manifest import Digest, Manifest, Order, Phase, Policy, UploadId
 from storage_proxy.core.target import Target
-from storage_proxy.operations.append import Append, append
+from storage_proxy.operations.append import append
 from storage_proxy.operations.create import Wanted, create, new_upload_id
 from storage_proxy.operations.describe import describe
 from storage_proxy.operations.finish import finish
 from storage_proxy.operations.reap import reap
+from storage_proxy.operations.reception import Append
 from storage_proxy.operations.service import NoticeRules
 from storage_proxy.operations.terminate import terminate
 from storage_proxy.ports import Hooks

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from storage_proxy.core.errors import Contended, Refused, StorageProxyError, Unavailable, UploadNotFound
 from storage_proxy.core.manifest import Manifest, Order, Phase, Policy, UploadId
 from storage_proxy.core.target import Target
-from storage_proxy.operations.append import Append, append
+from storage_proxy.operations.append import append
 from storage_proxy.operations.concatenate import concatenate
 from storage_proxy.operations.create import Wanted, create, new_upload_id
 from storage_proxy.operations.describe import describe
 from storage_proxy.operations.reap import reap
+from storage_proxy.operations.reception import Append
 from storage_proxy.operations.terminate import terminate
 from storage_proxy.store import layout
 from storage_proxy.testing.filesystem import SimulatedShare

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from storage_proxy.core.errors import StorageProxyError
 from storage_proxy.core.manifest import Order, Phase, Policy, Repeat, UploadId
 from storage_proxy.core.target import Target
-from storage_proxy.operations.append import Append, append
+from storage_proxy.operations.append import append
 from storage_proxy.operations.create import Wanted, new_upload_id
 from storage_proxy.operations.reap import reap
+from storage_proxy.operations.reception import Append
 from storage_proxy.operations.repeat import create_once
 from storage_proxy.store import layout
 from storage_proxy.testing.filesystem import ReplicaDead, SimulatedShare
