@@ -342,9 +342,9 @@ async def test_two_janitors_sweep_what_a_killed_writer_left_and_leave_the_living
     async def staged() -> list[Path] | None:
         return sorted(directory_of(replicas.data, dead).glob("chunk_*")) or None
 
-    async def trickle(upload: OpenPatch) -> None:
-        """Older than what counts as an orphan, but never silent for so long."""
-        for offset in range(0, len(data), MIB // 4):
+    async def trickle(upload: OpenPatch, begin: int, end: int) -> None:
+        """Older than what counts as an orphan, but its manifest names its file."""
+        for offset in range(begin, end, MIB // 4):
             await upload.send(data[offset : offset + MIB // 4])
             await client.reaches(a.url, alive, offset + MIB // 4)
 
@@ -353,10 +353,12 @@ async def test_two_janitors_sweep_what_a_killed_writer_left_and_leave_the_living
         await OpenPatch.begin(b.url, alive, 0, len(data)) as up,
     ):
         left = await until("the writer has begun", staged)
+        # Before anything that may take long: a file that nobody has named yet is an orphan's after two seconds.
+        await trickle(up, 0, MIB // 4)
         a.kill()
         await a.restart()
         assert (await client.ask("DELETE", a.url + ended, TUS)).status == 204
-        await trickle(up)
+        await trickle(up, MIB // 4, len(data))
         assert (await up.answer()).status == 204
 
     async def swept() -> bool:

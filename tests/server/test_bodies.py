@@ -319,10 +319,12 @@ async def test_a_draining_replica_takes_no_new_upload(proxy: Proxy) -> None:
 
 
 async def received(proxy: Proxy, count: int) -> None:
-    """Wait until so many bytes of an open body are in the server's hands, committed or not."""
+    """Wait until so many bytes of an open body are in the hands of an append, committed or not."""
     server = proxy.client.server.handler
 
     async def there() -> bool:
+        if not proxy.service.appends:
+            return False  # the bytes may be there before anybody has asked for them
         open_requests = (connection._current_request for connection in server.connections)
         return any(request.content.total_bytes >= count for request in open_requests if request is not None)
 
