@@ -169,8 +169,10 @@ class Reception:
         """Hand the bytes to the writer, once it is through with the last ones: two batches are in memory, no more."""
         self.writer_receives = not isinstance(batch, Sequence)
         count = total(batch) if isinstance(batch, Sequence) else batch.count
-        self._require_room(self.chunk.offset + self.taken + count)
+        # First: a writer that receives for itself may have got less than there seemed to be, and what is left of it is
+        # counted in this batch once more.
         await self._written()
+        self._require_room(self.chunk.offset + self.taken + count)
         self.taken += count
         self._count(count)
         self.writing = asyncio.ensure_future(self.volume.run(partial(self._write, batch, self._helped())))

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -24,7 +24,7 @@ from storage_proxy.operations.append import append
 from storage_proxy.operations.create import Wanted, create, new_upload_id
 from storage_proxy.operations.describe import look_up
 from storage_proxy.operations.reception import Append
-from storage_proxy.ports import Body, BodyBroken, BodyIdle, BodyStopped
+from storage_proxy.ports import Body, BodyBroken, BodyIdle, BodyStopped, Unread
 from storage_proxy.store import layout
 from storage_proxy.testing.filesystem import SimulatedShare
 from storage_proxy.testing.replicas import SMALL, VOLUME, ListedBody, Replica
@@ -47,6 +47,30 @@ class SteeredBody:
         if isinstance(piece, Exception):
             raise piece
         return [piece] if piece else []
+
+
+class Unhurried:
+    """What seemed to be there, and what came when it was received: more of it, or less."""
+
+    def __init__(self, count: int, pieces: Sequence[bytes]) -> None:
+        self.count = count
+        self._pieces = pieces
+
+    def received(self) -> Iterator[bytes]:
+        yield from self._pieces
+
+
+class UnreadBody:
+    """A body that the thread which writes it receives."""
+
+    def __init__(self, *batches: Unhurried) -> None:
+        self._batches = list(batches)
+
+    def at_hand(self, size_max: int) -> None:
+        return None
+
+    async def batch(self, size: int, seconds: float) -> Sequence[bytes] | Unread:
+        return self._batches.pop(0) if self._batches else []
 
 
 async def opened(replica: Replica, order: Order = Order.SEQUENTIAL, length: int | None = len(CONTENT)) -> UploadId:
@@ -269,3 +293,16 @@ async def test_a_body_whose_checksum_comes_last_is_promised_as_a_whole_or_not_at
         else:
             assert (await sending).manifest.phase is Phase.PUBLISHED
     assert asked == [0, 0], "nothing is promised before"
+
+
+@pytest.mark.parametrize("first", [150, 40, 100], ids=["more than there was", "less than there was", "just that"])
+async def test_what_a_writer_receives_counts_and_not_what_seemed_to_be_there(first: int) -> None:
+    # A checkpoint on the way would look again by itself.
+    replica = Replica(SimulatedShare(), "one", limits=replace(SMALL, checkpoint_bytes=1 << 20))
+    upload = await opened(replica)
+    rest = len(CONTENT) - first
+    # Of what was told of the first batch and did not come, the second one tells again.
+    body = UnreadBody(Unhurried(100, [CONTENT[:first]]), Unhurried(rest, [CONTENT[first:]]))
+    assert await send(replica, upload, 0, body, body_length=len(CONTENT)) == len(CONTENT)
+    assert (await replica.service.read(upload)).phase is Phase.PUBLISHED
+    assert replica.service.undurable.held == 0
