@@ -1,6 +1,7 @@
 """`python -m tests.conformance.side_by_side NAME=FILE ...`: several `--json` files as Markdown tables.
 
-The first table counts, the second has every clause that one of the servers does not keep, with what came.
+The first table counts, each protocol by itself; the second has every clause that one of the servers does not keep, with
+what came.
 """
 
 import json
@@ -12,7 +13,12 @@ from typing import Any
 from .registry import GROUPS
 
 Found = dict[str, Any]
-MARKS = {"pass": "kept", "skipped": "-", "error": "not judged"}
+NOTHING = "-"
+MARKS = {"pass": "kept", "skipped": NOTHING, "error": "not judged"}
+PROTOCOLS = {
+    "TUS 1.0": [group for group in GROUPS if not group.startswith("ietf-")],
+    "the IETF draft": [group for group in GROUPS if group.startswith("ietf-")],
+}
 
 
 def main(arguments: Sequence[str]) -> str:
@@ -28,18 +34,26 @@ def _row(*cells: str) -> str:
 
 def _counts(servers: dict[str, Found]) -> list[str]:
     """Kept / judged, and the warnings among those that are not kept."""
-    rows = [_row(group, *(_count(found, group) for found in servers.values())) for group in GROUPS]
-    total = _row("**all**", *(f"**{_count(found, None)}**" for found in servers.values()))
-    return [_row("group", *servers), _row("---", *("---" for _ in servers)), *rows, total]
+    lines = [_row("group", *servers), _row("---", *("---" for _ in servers))]
+    for protocol, groups in PROTOCOLS.items():
+        judged = {group: cells for group in groups if set(cells := _cells(servers, {group})) != {NOTHING}}
+        lines += [_row(group, *cells) for group, cells in judged.items()]
+        if judged:
+            lines.append(_row(f"**{protocol}**", *(f"**{cell}**" for cell in _cells(servers, set(groups)))))
+    return lines
 
 
-def _count(found: Found, group: str | None) -> str:
-    of_group = [result for result in found["results"] if group in (None, result["extension"])]
+def _cells(servers: dict[str, Found], groups: set[str]) -> list[str]:
+    return [_count(found, groups) for found in servers.values()]
+
+
+def _count(found: Found, groups: set[str]) -> str:
+    of_group = [result for result in found["results"] if result["extension"] in groups]
     kept = sum(result["verdict"] == "pass" for result in of_group)
     broken = [result for result in of_group if result["verdict"] == "fail"]
     warnings = sum(result["level"] == "SHOULD" for result in broken)
     if not kept + len(broken):
-        return "-"
+        return NOTHING
     return f"{kept} / {kept + len(broken)}" + (f" ({warnings} SHOULD)" if warnings else "")
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 import venv
@@ -81,3 +82,8 @@ async def test_the_command_that_is_installed_judges_a_server(installed: Path, ur
     kept = {result["extension"] for result in results if result["verdict"] == "pass"}
     assert {"core", "interruption", "creation", "termination"} <= kept
     assert "All " in text.splitlines()[-1]
+    table = _run(str(installed / "python"), "-m", "tus_conformance.side_by_side", f"it={written}", f"again={written}")
+    counted = re.search(r"^\| \*\*TUS 1.0\*\* \| \*\*(\d+) / (\d+)\*\* \| ", table, re.MULTILINE)
+    assert counted is not None
+    assert counted[1] == counted[2] == str(sum(result["verdict"] == "pass" for result in results))
+    assert "ietf" not in table, "what was not asked for has no row"
