@@ -2,7 +2,6 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -60,36 +59,33 @@ def test_a_helper_that_leaves_in_between_is_not_missed(monkeypatch: pytest.Monke
 
 
 def test_no_more_waits_than_fits_the_cache() -> None:
-    hashing, waited = threading.Event(), threading.Event()
+    hashing, go_on, more = threading.Event(), threading.Event(), threading.Event()
     seen: list[bytes] = []
 
     def slowly(piece: bytes) -> None:
         hashing.set()
-        waited.wait(30)
+        go_on.wait(30)
         seen.append(piece)
 
     aside = Aside(slowly)
+    pieces = [bytes([number]) for number in range(2 * ASIDE_PIECES_MAX)]
+
+    def add() -> None:
+        with aside:
+            for number, piece in enumerate(pieces):
+                aside.add(piece)
+                if number > ASIDE_PIECES_MAX:
+                    more.set()
+
     helper = Helper(aside)
     helper.begin()
-    added = 0
-
-    def add() -> Iterator[int]:
-        with aside:
-            for number in range(3 * ASIDE_PIECES_MAX):
-                aside.add(bytes([number]))
-                yield number
-
-    def count() -> None:
-        nonlocal added
-        for _ in add():
-            added += 1
-
-    adder = threading.Thread(target=count)
+    adder = threading.Thread(target=add)
     adder.start()
     assert hashing.wait(30)
-    # The helper is at the first; so many wait; the next one's adder waits, too.
-    assert added <= ASIDE_PIECES_MAX
-    waited.set()
-    adder.join(30)
-    helper.end()
-    assert seen == [bytes([number]) for number in range(3 * ASIDE_PIECES_MAX)]
+    try:
+        assert not more.wait(0.2), "the adder did not wait for its helper"
+    finally:
+        go_on.set()
+        adder.join(30)
+        helper.end()
+    assert seen == pieces
