@@ -41,13 +41,14 @@ SERVER = "storage-proxy"
 
 
 class QuietNoise(logging.Filter):
-    """For aiohttp's logger: what is not HTTP is its sender's fault, worth a short line and no traceback, which would
-    also repeat pieces of what was sent."""
+    """For aiohttp's logger: what is not HTTP, or hangs up on its answer, is its sender's doing, worth a short line and no
+    traceback, which would also repeat pieces of what was sent."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError):
-            record.msg, record.args = "refused what is not HTTP: %s", (type(error).__name__,)
+        if isinstance(error, HttpProcessingError | ConnectionError):
+            what = "a client hung up" if isinstance(error, ConnectionError) else "refused what is not HTTP"
+            record.msg, record.args = "%s: %s", (what, type(error).__name__)
             record.exc_info, record.exc_text = None, None
             record.levelno, record.levelname = logging.INFO, "INFO"
         return True

@@ -14,6 +14,7 @@ import structlog
 from yarl import URL
 
 from storage_proxy import logs
+from storage_proxy.server.requests import QuietNoise
 from storage_proxy.wire import tokens
 from storage_proxy.wire.tokens import SessionClaims
 from tests.server.proxy import BYTES, TUS, Proxy, Start, metadata, opening, problem, until
@@ -264,6 +265,24 @@ async def test_what_is_not_http_is_refused_in_one_quiet_line(lines: io.StringIO,
     assert line["level"] == "info"
     assert "not HTTP" in line["event"]
     assert "exception" not in line
+
+
+@pytest.mark.parametrize(
+    ("error", "level", "words"),
+    [
+        (ConnectionResetError("gone"), "INFO", "a client hung up: ConnectionResetError"),
+        (KeyError("a bug"), "ERROR", "Error handling request from ::1"),
+    ],
+)
+def test_a_client_that_hangs_up_on_its_answer_is_a_short_line_and_a_bug_is_a_traceback(
+    error: Exception, level: str, words: str
+) -> None:
+    """As aiohttp logs what comes out of a handler; also of its own, for "100 Continue" at an unknown address."""
+    record = logging.LogRecord(
+        "x", logging.ERROR, "x", 1, "Error handling request from %s", ("::1",), (type(error), error, None)
+    )
+    assert QuietNoise().filter(record)
+    assert (record.levelname, record.exc_info is None, record.getMessage()) == (level, level == "INFO", words)
 
 
 # ---- health -------------------------------------------------------------------------------------------------------
