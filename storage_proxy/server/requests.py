@@ -41,8 +41,8 @@ SERVER = "storage-proxy"
 
 
 class QuietNoise(logging.Filter):
-    """For aiohttp's logger: what is not HTTP, or hangs up on its answer, is its sender's doing, worth a short line and no
-    traceback, which would also repeat pieces of what was sent."""
+    """For aiohttp's logger: what is not HTTP, or hangs up on its answer, is its sender's doing, worth a short line and
+    no traceback, which would also repeat pieces of what was sent."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None

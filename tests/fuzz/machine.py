@@ -219,6 +219,9 @@ class Protocol(RuleBasedStateMachine):
             self.took_some(upload, offset, body, declared)
         elif expected.status == 409:
             assert answer.offset == upload.prefix
+        elif expected.status == 423:
+            self.took(upload, offset, b"", declared)
+            self.comes_to(upload)
 
     def took(self, upload: Upload, offset: int, body: bytes, declared: int | None) -> None:
         upload.length = upload.length if upload.length is not None else declared
@@ -271,9 +274,13 @@ class Protocol(RuleBasedStateMachine):
         if not checked:
             # S: all that arrived is kept; it takes a moment to be.
             upload.put(offset, body)
-            deadline = time.monotonic() + DEADLINE_SECONDS
-            while self.offset_of(upload) < upload.prefix:
-                assert time.monotonic() < deadline, f"what had arrived of {upload} was not kept"
+            self.comes_to(upload)
+
+    def comes_to(self, upload: Upload) -> None:
+        """Soon HEAD says so."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while (answer := self.ask("HEAD", upload.path, TUS)).status == 423 or answer.offset < upload.prefix:
+            assert time.monotonic() < deadline, f"{upload} does not come there: {answer}"
 
     # ---- asking, and the end ----------------------------------------------------------------------------------------
 

@@ -105,4 +105,7 @@ def expect(upload: Upload, offset: int, size: int, declared: int | None, *, chun
         return Expected(413, takes=chunked and offset <= length)
     if upload.length is not None and declared not in (None, upload.length):
         return Expected(400)
+    if upload.length is None and declared == upload.prefix and size:
+        # All of it was there before: telling the length closes the upload, and a closed one takes no body.
+        return Expected(423)
     return Expected(204, takes=True)
