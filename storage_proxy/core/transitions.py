@@ -187,18 +187,19 @@ def commit(
     `agreed`: overlaps that were compared and found equal (which stays true, for promised bytes never change). A
     chunk that adds nothing leaves the manifest as it is.
     """
-    if manifest.phase in (Phase.CLOSED, Phase.PUBLISHING) and promised >= chunk.length > 0:
-        # Its own checkpoint was the one that closed the upload; the end of the body adds nothing.
+    known = next((held for held in manifest.chunks if held.file == chunk.file), None)
+    done = max(promised, known.length if known else 0)
+    if manifest.phase in (Phase.CLOSED, Phase.PUBLISHING) and done >= chunk.length > 0:
+        # Its own checkpoint was the one that closed the upload, and the end of the body adds nothing; or this very
+        # change was decided and carried through by another replica, which then closed the upload.
         return manifest
     _require_fillable(manifest)
     if manifest.length is not None and chunk.extent.end > manifest.length:
         raise LengthExceeded(length=manifest.length, reached=chunk.extent.end)
     if manifest.phase is Phase.OPEN and chunk.file in manifest.condemned:
         raise AppendSuperseded(prefix=manifest.prefix)
-    known = next((held for held in manifest.chunks if held.file == chunk.file), None)
     if manifest.assembly is not None and manifest.assembly.file == chunk.file:
         return manifest
-    done = max(promised, known.length if known else 0)
     fresh = Extent(chunk.offset + min(done, chunk.length), chunk.extent.end)
     if known is None and any(_same(held, chunk) for held in manifest.chunks):
         return manifest

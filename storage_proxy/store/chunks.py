@@ -141,13 +141,21 @@ class Chunks:
         promise = (
             partial(transitions.commit_and_announce, inode=staged.inode) if self._announces else transitions.commit
         )
-        transition = partial(promise, chunk=chunk, stamp=stamp, promised=staged.promised, agreed=staged.agreed)
+        named = False
+
+        def transition(manifest: Manifest) -> Manifest:
+            nonlocal named
+            named = chunk.file in manifest.files
+            return promise(manifest, chunk=chunk, stamp=stamp, promised=staged.promised, agreed=staged.agreed)
+
         # Once in doubt, always in doubt: this commit's certain end says nothing about the fence of an earlier one.
         doubtful, staged.doubtful = staged.doubtful, True
         try:
             change = self._manifests.change(key, transition, seen)
         except (NeedsComparison, *transitions.SAID_NO):
-            staged.doubtful = doubtful
+            # The newest manifest says no. It may have been yes before: a change that another replica has carried
+            # through in our place is only found in what that one has made of it since.
+            staged.doubtful = doubtful or named
             raise
         staged.doubtful = doubtful
         return change
