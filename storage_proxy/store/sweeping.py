@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from storage_proxy.core import transitions
+from storage_proxy.core.errors import UploadNotFound
 from storage_proxy.core.manifest import Manifest, Phase
 from storage_proxy.core.transitions import Stamp
 from storage_proxy.ports import DirectoryNotEmpty, Filesystem, NameMissing
@@ -76,11 +77,11 @@ class Sweeping:
         if Kind.MANIFEST not in map(layout.kind_of, names):
             return Tended(None, swept=self._sweep_unborn(key, names, now))
         try:
-            changed = self._filesystem.inspect(layout.manifest(key)).modified
-        except NameMissing:
+            manifest = self._manifests.read(key)
+            # After the read: it is this version's age or a later one's, which is younger, never an earlier one's.
+            age = now - self._filesystem.inspect(layout.manifest(key)).modified
+        except (NameMissing, UploadNotFound):
             return Tended(None)
-        manifest = self._manifests.read(key)
-        age = now - changed
         if manifest.phase in ENDED:
             kept = self._ages.published if manifest.phase is Phase.PUBLISHED else self._ages.ended
             if manifest.notices:

@@ -1,10 +1,12 @@
 """What the janitor may take, and the races it must lose."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from storage_proxy.core.errors import AppendSuperseded, UploadNotFound
+from storage_proxy.core import transitions
+from storage_proxy.core.errors import AppendSuperseded, StorageProxyError, UploadNotFound
 from storage_proxy.core.manifest import Manifest, Order, Phase, Policy, UploadId
 from storage_proxy.core.target import Target
 from storage_proxy.core.transitions import Stamp
@@ -86,6 +88,72 @@ def test_an_append_that_comes_in_while_the_janitor_looks_keeps_the_upload_alive(
     assert not bench.tend(AGES.open + 1).expired
     assert bench.manifest.phase is Phase.OPEN
     assert bench.manifest.received == 2
+
+
+class Stricken(Bench):
+    """An upload whose time is over, and something that happens to it just before one of the janitor's calls."""
+
+    def __init__(self, prepare: Callable[[Bench], object], strike: Callable[[Bench], object], at: int) -> None:
+        super().__init__()
+        prepare(self)
+        self._strike = strike
+        self._at = at
+        self.struck = self.happened = False
+        self.share.now += max(AGES.open, AGES.published, AGES.ended) + 1
+        now = self.janitor.volume.sweeping.share_time()
+        self.share.before_call = self._come_in
+        self.tended = self.janitor.volume.sweeping.tend(self.key, now, STAMP)
+        self.share.before_call = None
+
+    def _come_in(self, replica: str, operation: str, paths: tuple[str, ...]) -> None:
+        if replica != "janitor" or self.struck:
+            return
+        self._at -= 1
+        if self._at < 0:
+            self.struck = True
+            try:
+                self._strike(self)
+            except StorageProxyError:
+                return  # refused: the janitor was first, and nobody was told otherwise
+            self.happened = True
+
+
+def one_chunk(bench: Bench) -> None:
+    bench.commit(0)
+
+
+def append(bench: Bench) -> None:
+    bench.commit(50)
+
+
+def terminate(bench: Bench) -> None:
+    bench.replica.volume.manifests.change(bench.key, lambda manifest: transitions.terminate(manifest, STAMP))
+
+
+def all_chunks(bench: Bench) -> None:
+    for offset in range(0, 100, 10):
+        bench.commit(offset)
+    while bench.replica.volume.assembly.fold(bench.key).more:
+        pass
+
+
+def publish(bench: Bench) -> None:
+    assert bench.replica.volume.assembly.publish(bench.key, STAMP).phase is Phase.PUBLISHED
+
+
+@pytest.mark.parametrize(
+    ("prepare", "strike"), [(one_chunk, append), (one_chunk, terminate), (one_chunk, all_chunks), (all_chunks, publish)]
+)
+def test_what_has_just_changed_is_not_old_whenever_the_janitor_looks(
+    prepare: Callable[[Bench], object], strike: Callable[[Bench], object]
+) -> None:
+    first = 0
+    while (bench := Stricken(prepare, strike, first)).struck:
+        if bench.happened:
+            ended = (bench.tended.expired, bench.tended.reaped, bench.manifest.phase is Phase.EXPIRED)
+            assert not any(ended), f"before the janitor's call {first}"
+        first += 1
+    assert first > 3
 
 
 def test_an_orphan_is_left_alone_while_it_is_young_and_taken_when_it_is_old(bench: Bench) -> None:
