@@ -72,10 +72,11 @@ class StagedFile(Protocol):
     """A file of one writer's own.
 
     1. `write` puts the buffers, in order, behind what was written; it returns when the kernel has them all, or raises.
-    2. `sync` returns only when every byte written so far outlives a loss of power. After it has failed, nothing may
-       be promised that was written since the last `sync` that succeeded, not even if a later one succeeds.
+    2. `sync` returns only when every byte written so far outlives a loss of power. After a `write` or a `sync` has
+       failed no later `sync` succeeds: of what was written since the last one that did, a share may have lost any
+       part, and tell of it only once (NFS tells a `write`, of what earlier ones had written).
     3. One `write` and one `sync` may run at the same time, in two threads; the sync covers what had been written when
-       it began, at least.
+       it began, at least. It waits for a `write` that is still under way when it is done itself, and fails with it.
     4. `close` may be called more than once and never raises for a file that was removed. While a call hangs, the file
        is closed when that call comes back.
     """

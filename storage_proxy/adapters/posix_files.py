@@ -86,16 +86,24 @@ def copy_range(source: int, source_offset: int, destination: int, offset: int, l
 
 
 class PosixStagedFile:
-    """See `ports.StagedFile`."""
+    """See `ports.StagedFile`.
+
+    The kernel tells a descriptor once of a page that it could not write back, and calls the page clean then. Over NFS
+    it may tell a `write`, of pages that earlier ones had taken; a sync afterwards says that all is well. So a sync
+    counts only where nothing on this descriptor has ever failed, nor what was under way beside it. Decision 0025.
+    """
 
     def __init__(self, fd: int, sync: bool) -> None:
         self.inode_number = os.fstat(fd).st_ino
         self._fd = fd
         self._sync = sync
         self._position = 0
-        self._sync_failed = False
+        self._trouble: OSError | None = None
+        """the first of any call"""
         self._mutex = threading.Lock()
+        self._ended = threading.Condition(self._mutex)
         self._running: set[str] = set()
+        self._writes_ended = 0
         self._closing = False
 
     def write(self, buffers: Sequence[bytes]) -> None:
@@ -103,24 +111,27 @@ class PosixStagedFile:
             fd = self._begin("write")
             try:
                 self._position = write_at(fd, buffers, self._position)
-            except OSError:
+            except OSError as error:
+                self._note(error)
                 self._forget_half()
                 raise
             finally:
                 self._end("write")
 
     def sync(self) -> None:
-        if self._sync_failed:
-            # The kernel reports a lost page once and then calls it clean, so a second success would mean nothing.
-            raise ShareFault(operation="sync", reason="an earlier sync of this file failed")
+        if self._trouble is not None:
+            raise ShareFault(operation="sync", reason="an earlier write or sync of this file failed")
         with asking("sync"):
             fd = self._begin("sync")
             try:
                 if self._sync:
                     # fdatasync: it covers the size, too, and spares the times.
                     os.fdatasync(fd)
-            except BaseException:
-                self._sync_failed = True
+                self._wait_for_write()
+                if self._trouble is not None:
+                    raise self._trouble
+            except OSError as error:
+                self._note(error)
                 raise
             finally:
                 self._end("sync")
@@ -131,6 +142,18 @@ class PosixStagedFile:
             if not self._running:
                 self._close_now()
 
+    def _note(self, error: OSError) -> None:
+        # Its fields, not itself: that one's traceback would hold the buffers.
+        self._trouble = self._trouble or OSError(error.errno, error.strerror)
+
+    def _wait_for_write(self) -> None:
+        """For the one that is under way, which may have been told already what the sync should have been; not for
+        those that begin now, as they have been told nothing of before."""
+        with self._ended:
+            if "write" in self._running:
+                ended = self._writes_ended
+                self._ended.wait_for(lambda: self._writes_ended != ended)
+
     def _begin(self, operation: str) -> int:
         with self._mutex:
             if self._closing or operation in self._running:
@@ -140,8 +163,10 @@ class PosixStagedFile:
             return self._fd
 
     def _end(self, operation: str) -> None:
-        with self._mutex:
+        with self._ended:
             self._running.discard(operation)
+            self._writes_ended += operation == "write"
+            self._ended.notify_all()
             if self._closing and not self._running:
                 self._close_now()
 
@@ -157,8 +182,7 @@ class PosixStagedFile:
 
     def _forget_half(self) -> None:
         try:
-            # Not needed for what comes next, which is written over it; but it frees space when the share is full,
-            # and a file that is exactly what was written may become the finished one as it is.
+            # It frees space when the share is full, and what an earlier sync has covered stays.
             os.ftruncate(self._fd, self._position)
         except OSError:
             pass

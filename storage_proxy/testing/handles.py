@@ -23,7 +23,7 @@ class SimulatedStagedFile:
         self._mount = mount
         self._path = path
         self._position = 0
-        self._sync_failed = False
+        self._failed = False
 
     def write(self, buffers: Sequence[bytes]) -> None:
         def write() -> None:
@@ -32,15 +32,21 @@ class SimulatedStagedFile:
             self._mount.write("write", self.inode, self._position, piece)
             self._position += len(piece)
 
-        self._mount.call("staged.write", (self._path,), write)
+        try:
+            self._mount.call("staged.write", (self._path,), write)
+        except Exception:
+            # It may tell of what earlier ones have written, as over NFS, and then no sync tells of that again.
+            if not self.closed:
+                self.fail()
+            raise
 
     def sync(self) -> None:
         def sync() -> None:
             self._refuse_closed("sync")
             self.inode.sync(self._mount.replica)
 
-        if self._sync_failed:
-            raise ShareFault(operation="sync", reason="an earlier sync of this file failed")
+        if self._failed:
+            raise ShareFault(operation="sync", reason="an earlier write or sync of this file failed")
         try:
             self._mount.call("staged.sync", (self._path,), sync)
         except Exception:
@@ -48,7 +54,7 @@ class SimulatedStagedFile:
             raise
 
     def fail(self) -> None:
-        self._sync_failed = True
+        self._failed = True
         self.inode.lose_unsynced(self._mount.replica)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_a_kernel_that_takes_nothing_is_a_fault_and_no_endless_loop(
     staged.close()
 
 
-def test_a_write_that_failed_half_way_leaves_no_half_and_may_be_repeated(
+def test_a_write_that_failed_half_way_leaves_no_half_and_no_later_sync_succeeds(
     fs: PosixFilesystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, calls = os.pwritev, 0
@@ -67,11 +68,113 @@ def test_a_write_that_failed_half_way_leaves_no_half_and_may_be_repeated(
         patched.setattr(os, "pwritev", half)
         with pytest.raises(ShareFull):
             staged.write([b"wrong text"])
-    assert fs.read("chunk") == b"before "
-    staged.write([b"after"])
-    staged.sync()
+    with pytest.raises(ShareFault, match="earlier write"):
+        staged.sync()
     staged.close()
-    assert fs.read("chunk") == b"before after"
+    assert fs.read("chunk") == b"before "
+
+
+class ForgetfulKernel:
+    """What Linux does for a file on NFS: that a page could not be written back is told once for each descriptor, by
+    the next write to it (where the share or a quota is full) or by its next sync, whichever comes first."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._pwritev, self._fdatasync = os.pwritev, os.fdatasync
+        self.lost_a_page = False
+        self.syncs_wait_for = threading.Event()
+        self.syncs_wait_for.set()
+        self.synced = threading.Event()
+        monkeypatch.setattr(os, "pwritev", self.write)
+        monkeypatch.setattr(os, "fdatasync", self.sync)
+
+    def _tell(self) -> None:
+        told, self.lost_a_page = self.lost_a_page, False
+        if told:
+            raise OSError(errno.EDQUOT, "quota")
+
+    def write(self, fd: int, buffers: Sequence[bytes], offset: int) -> int:
+        self._tell()
+        return self._pwritev(fd, buffers, offset)
+
+    def sync(self, fd: int) -> None:
+        assert self.syncs_wait_for.wait(30)
+        self._tell()
+        self._fdatasync(fd)
+        self.synced.set()
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> ForgetfulKernel:
+    return ForgetfulKernel(monkeypatch)
+
+
+def test_a_page_that_a_write_was_told_of_is_not_forgotten_by_the_sync(
+    fs: PosixFilesystem, kernel: ForgetfulKernel
+) -> None:
+    staged = fs.stage("chunk")
+    staged.write([b"first"])
+    kernel.lost_a_page = True
+    with pytest.raises(ShareFull):
+        staged.write([b"second"])
+    with pytest.raises(ShareFault, match="earlier write"):
+        staged.sync()
+    staged.close()
+
+
+class SlowAnswer:
+    """A write that the kernel is through with before its caller hears of it."""
+
+    def __init__(self, kernel: ForgetfulKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._kernel = kernel
+        self.decided, self.let_go = threading.Event(), threading.Event()
+        monkeypatch.setattr(os, "pwritev", self)
+
+    def __call__(self, fd: int, buffers: Sequence[bytes], offset: int) -> int:
+        try:
+            return self._kernel.write(fd, buffers, offset)
+        finally:
+            self.decided.set()
+            assert self.let_go.wait(30)
+
+
+def test_a_sync_believes_itself_only_when_the_write_beside_it_has_ended_well(
+    fs: PosixFilesystem, kernel: ForgetfulKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged = fs.stage("chunk")
+    staged.write([b"first"])
+    kernel.lost_a_page = True
+    slow = SlowAnswer(kernel, monkeypatch)
+    kernel.syncs_wait_for = slow.decided
+    with ThreadPoolExecutor(2) as threads:
+        writing, syncing = threads.submit(staged.write, [b"second"]), threads.submit(staged.sync)
+        assert kernel.synced.wait(30)
+        slow.let_go.set()
+        assert isinstance(writing.exception(30), ShareFull)
+        assert isinstance(syncing.exception(30), ShareFull)
+    staged.close()
+
+
+def test_a_sync_waits_for_no_write_that_began_after_it_was_done(
+    fs: PosixFilesystem, kernel: ForgetfulKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged = fs.stage("chunk")
+    first = SlowAnswer(kernel, monkeypatch)
+    kernel.syncs_wait_for = first.decided
+    with ThreadPoolExecutor(3) as threads:
+        writing, syncing = threads.submit(staged.write, [b"first"]), threads.submit(staged.sync)
+        assert kernel.synced.wait(30)
+        second = SlowAnswer(kernel, monkeypatch)
+        first.let_go.set()
+        writing.result(30)
+        writing = threads.submit(staged.write, [b"second"])
+        assert second.decided.wait(30)
+        try:
+            syncing.result(30)
+        finally:
+            second.let_go.set()
+        writing.result(30)
+    staged.close()
+    assert fs.read("chunk") == b"firstsecond"
 
 
 def test_after_a_sync_has_failed_no_later_one_succeeds(fs: PosixFilesystem, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +188,7 @@ def test_after_a_sync_has_failed_no_later_one_succeeds(fs: PosixFilesystem, monk
         patched.setattr(os, "fdatasync", fail)
         with pytest.raises(ShareFault):
             staged.sync()
-    with pytest.raises(ShareFault, match="earlier sync"):
+    with pytest.raises(ShareFault, match="earlier write or sync"):
         staged.sync()
     staged.close()
 

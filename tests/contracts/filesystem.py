@@ -7,11 +7,12 @@ one alike. Who runs it gives a `volume` fixture. What only a crash shows is test
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import pytest
 
-from storage_proxy.core.errors import ShareFault
+from storage_proxy.core.errors import ShareFault, ShareFull
 from storage_proxy.ports import (
     DirectoryNotEmpty,
     Filesystem,
@@ -38,6 +39,10 @@ class Volume(Protocol):
     def plant_link(self, path: str, to: str) -> None: ...
     def plant_pipe(self, path: str) -> None: ...
     def unplant(self, path: str) -> None: ...
+    def full(self) -> AbstractContextManager[None]:
+        """Meanwhile no staged file takes another byte."""
+        ...
+
     def outside(self) -> str:
         """A directory next to the volume, for planted links to lead to."""
         ...
@@ -271,6 +276,18 @@ class BytesContract:
             assert syncing.result() > 0
         staged.close()
         assert fs.read_at(".uploads/chunk", 299_000, 2000) == bytes([299 % 256]) * 1000
+
+    def test_after_a_write_has_failed_no_sync_succeeds(self, volume: Volume) -> None:
+        staged = volume.filesystem.stage(".uploads/chunk")
+        staged.write([b"first"])
+        staged.sync()
+        with volume.full(), pytest.raises(ShareFull):
+            staged.write([b"second"])
+        for _ in range(2):
+            with pytest.raises(ShareFault):
+                staged.sync()
+        staged.close()
+        assert volume.another().read(".uploads/chunk") == b"first"
 
     def test_a_staged_file_is_closed_as_often_as_one_likes_and_not_written_afterwards(self, volume: Volume) -> None:
         staged = volume.filesystem.stage(".uploads/chunk")

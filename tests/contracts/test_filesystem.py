@@ -1,8 +1,10 @@
 """The file system suite: on the real one, bare and timed, and on its twin with and without an NFS client's memory."""
 
+import errno
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,15 @@ class PosixVolume:
     def unplant(self, path: str) -> None:
         self._place(path).unlink()
 
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        def refuse(*args: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(os, "pwritev", refuse)
+            yield
+
     def outside(self) -> str:
         return str(self._outside)
 
@@ -79,6 +90,12 @@ class SimulatedVolume:
     def another(self) -> SimulatedFilesystem:
         self._mounts += 1
         return SimulatedFilesystem(self.share, replica=f"replica-{self._mounts}")
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        self.share.capacity_bytes = 0
+        yield
+        self.share.capacity_bytes = None
 
     def outside(self) -> str:
         return "/outside"

@@ -423,10 +423,26 @@ def test_after_a_sync_that_failed_nothing_is_promised(share: SimulatedShare, a: 
     with pytest.raises(ShareFault):
         staged.sync()
     share.before_call = None
-    with pytest.raises(ShareFault, match="earlier sync"):
+    with pytest.raises(ShareFault, match="earlier write or sync"):
         staged.sync()
     a.sync("d/chunk")
     after_loss(share, None)
+    assert share.tree() == {"d/chunk": b"synced"}
+
+
+def test_a_write_that_failed_may_have_told_of_what_earlier_ones_had_written(
+    share: SimulatedShare, a: SimulatedFilesystem
+) -> None:
+    staged = a.stage("d/chunk")
+    staged.write([b"synced"])
+    staged.sync()
+    staged.write([b" and not"])
+    share.before_call = raising(FAULT, "staged.write")
+    with pytest.raises(ShareFault):
+        staged.write([b" at all"])
+    share.before_call = None
+    with pytest.raises(ShareFault, match="earlier write or sync"):
+        staged.sync()
     assert share.tree() == {"d/chunk": b"synced"}
 
 
@@ -467,6 +483,7 @@ def test_a_full_share_refuses_what_would_not_fit_and_takes_what_does(
     a.create_durably("d/one", b"1234")
     staged = a.stage("d/chunk")
     staged.write([b"56", b"78"])
+    staged.sync()
     with pytest.raises(ShareFull):
         staged.write([b"901"])
     with pytest.raises(ShareFull):
