@@ -130,7 +130,8 @@ def read() -> Dialogue[Version[V]]:
 
 
 def change(transition: Callable[[V], V], *, durably: bool = True) -> Dialogue[Outcome[V]]:
-    """Replace the value by the transition's; again and again, until it has been done on the newest one.
+    """Replace the value by the transition's; again and again, until it has been done on the newest one, or refused by
+    one that outlives a loss of power.
 
     Not `durably`: for a value that may be told although a loss of power may still take it back.
     """
@@ -138,7 +139,12 @@ def change(transition: Callable[[V], V], *, durably: bool = True) -> Dialogue[Ou
     helped_to: int | None = None
     while True:
         current: Version[V] = yield Read()
-        value = transition(current.value)
+        try:
+            value = transition(current.value)
+        except Exception:
+            # A refusal tells of the version, too: how far it has come.
+            yield from _made_durable(current)
+            raise
         if value is current.value:
             yield from _made_durable(current)
             return Outcome(current, current, lost, helped)

@@ -47,8 +47,19 @@ def _once(value: Value) -> Value:
     return value if value.mine else _VALUES[True]
 
 
+class _SaidNo(Exception):
+    pass
+
+
+def _only_once(value: Value) -> Value:
+    if value.mine:
+        raise _SaidNo
+    return _VALUES[True]
+
+
 _KINDS: dict[str, Callable[[], fence.Dialogue[Any]]] = {
     "change": lambda: fence.change(_once),
+    "change, or a refusal": lambda: fence.change(_only_once),
     "change, not durably": lambda: fence.change(_once, durably=False),
     "read": fence.read,
 }
@@ -103,6 +114,9 @@ class Dialogues:
                     top, carried = index, dialogue.gi_frame.f_locals["helped_to"]
         except StopIteration as end:
             result = end.value
+        except _SaidNo:
+            # What it says it says of the version that was read last.
+            result = fence.Outcome(answers[top], answers[top])
         if not self._reduced:
             carried = answers
         key = (kind, carried, answers[top:])

@@ -22,6 +22,8 @@ REMEMBERING = Task("change", rounds=2, remembers=True)
 """Its second change begins with what its first one wrote, as `Manifests.change` does with `seen`."""
 HASTY = Task("change, not durably", rounds=2)
 """Told before it is durable: who is told of its version by others may lose it again, which is what it is for."""
+REFUSED = Task("change, or a refusal", hands=2)
+"""Whoever comes second is told that it has been done: of a version that others may have put there in its place."""
 READER = Task("read")
 
 HOLDS = {
@@ -35,6 +37,8 @@ HOLDS = {
     ),
     "two writers and a reader, power lost": Setup((WRITER, WRITER, READER), power_losses=1, links_repeated=True),
     "a change done twice at once, and another": Setup((REPEATED, WRITER)),
+    "a change that is refused the second time, and another": Setup((REFUSED, WRITER)),
+    "a change that is refused the second time, power lost": Setup((REFUSED,), crashes=1, power_losses=1),
     "three writers": Setup((WRITER, WRITER, WRITER)),
     "three writers, answers lost": Setup((WRITER, WRITER, WRITER), links_repeated=True, durability=False),
     "three writers, one with two changes": Setup((WRITER_OF_TWO, WRITER, WRITER), durability=False),
@@ -207,7 +211,7 @@ def _names_not_synced_before_a_fence_that_had_been_helped_goes(world: World, ask
     return None
 
 
-def _names_not_synced_by_readers(world: World, asked: Asked) -> int | None:
+def _names_not_synced_before_they_are_told(world: World, asked: Asked) -> int | None:
     match asked.steps:
         case [fence.Read(), fence.ReadFence()]:
             return 0
@@ -233,7 +237,8 @@ BROKEN: dict[str, tuple[Between, Setup, str]] = {
         Setup((WRITER, WRITER)),
         POWER,
     ),
-    "readers do not sync": (_names_not_synced_by_readers, Setup((WRITER, READER)), POWER),
+    "readers do not sync": (_names_not_synced_before_they_are_told, Setup((WRITER, READER)), POWER),
+    "refusals do not sync": (_names_not_synced_before_they_are_told, Setup((REFUSED,)), POWER),
 }
 
 
