@@ -66,6 +66,9 @@ class KeptFiles:
         return staged
 
     def keep(self, upload: UploadId, volume: "Volume", staged: StagedChunk) -> None:
+        # Two appends may have begun at 0, each with a file: the one that ends last is kept, and the other's time must
+        # not run on against it.
+        self.let_go(upload)
         if not self.has_room():
             self.release(upload, volume, staged)
             return

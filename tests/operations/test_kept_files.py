@@ -181,6 +181,24 @@ async def test_no_more_files_are_kept_than_set(
     assert sorted(path for path in share.tree() if path.startswith("file")) == ["file", "file (1)", "file (2)"]
 
 
+async def test_a_second_file_of_one_upload_lets_the_first_go(share: SimulatedShare, replica: Replica) -> None:
+    upload, kept = await opened(replica), replica.service.kept
+    first, second = (replica.volume.chunks.stage(upload.key, 0) for _ in range(2))
+    for staged in (first, second):
+        staged.write([b"?"])
+    kept.keep(upload, replica.volume, first)
+    until = kept._kept[upload].until
+    kept.keep(upload, replica.volume, second)
+    assert until.cancelled()
+    assert kept._kept[upload].staged is second
+    await replica.rest()
+    with pytest.raises(ShareFault, match="closed"):
+        first.sync()
+    second.sync()
+    kept.let_all_go()
+    await replica.rest()
+
+
 async def test_a_pause_seals_the_file(share: SimulatedShare, replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_files, "KEPT_SECONDS", 0.0)
     upload = await opened(replica)
