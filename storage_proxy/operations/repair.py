@@ -23,7 +23,8 @@ from storage_proxy.store.sweeping import Ages
 
 def nothing_ends(ages: Ages) -> Ages:
     """The same age for orphans; uploads and their markers are kept."""
-    return replace(ages, open=math.inf, published=math.inf, ended=math.inf)
+    # `sliding`: else an upload ends at the time that its manifest tells, whatever the ages are.
+    return replace(ages, open=math.inf, published=math.inf, ended=math.inf, joined=math.inf, sliding=True)
 
 
 async def repair(

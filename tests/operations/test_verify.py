@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Callable
@@ -459,6 +460,11 @@ async def test_repair_expires_and_buries_nothing_however_old_it_is(shelf: Shelf)
     report = await shelf.repair()
     assert (done(report), said(report)) == ([], [])
     assert report.phases == {"open": 1, "published": 1, "terminated": 1}
+
+
+def test_a_repair_ends_nothing_that_has_another_time_either() -> None:
+    ages = replace(AGES, joined=1.0, sliding=False)
+    assert nothing_ends(ages) == Ages(math.inf, math.inf, math.inf, AGES.orphans, AGES.notices, math.inf, sliding=True)
 
 
 # ---- beside a replica -----------------------------------------------------------------------------------------------
