@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from storage_proxy.ports import Entropy, Filesystem, NameMissing
+from storage_proxy.ports import Entropy, Filesystem, NameMissing, StagedFile
 from storage_proxy.store import layout
+from storage_proxy.store.new_names import under_new_name
 
 BYTES_MAX = 64 << 10
 
@@ -31,12 +32,11 @@ class Notes:
 
     def write(self, name: str, facts: Mapping[str, Any]) -> None:
         text = json.dumps(facts, ensure_ascii=False).encode()
-        staged = layout.note_staged(self._entropy.token())
         try:
-            file = self._filesystem.stage(staged)
+            staged, file = self._stage()
         except NameMissing:
             self._filesystem.make_directory(layout.NOTES)
-            file = self._filesystem.stage(staged)
+            staged, file = self._stage()
         try:
             file.write([text])
             # Only what is synced is seen by others for certain; that its name outlives a loss of power is not needed.
@@ -44,6 +44,9 @@ class Notes:
         finally:
             file.close()
         self._filesystem.rename(staged, layout.note(name))
+
+    def _stage(self) -> tuple[str, StagedFile]:
+        return under_new_name(self._entropy, layout.note_staged, self._filesystem.stage)
 
     def read(self, name: str) -> Note | None:
         try:

@@ -14,6 +14,7 @@ from storage_proxy.operations.reap import reap
 from storage_proxy.operations.reception import Append
 from storage_proxy.operations.resume import resume
 from storage_proxy.operations.survey import last_survey
+from storage_proxy.ports import NameTaken
 from storage_proxy.store import layout
 from storage_proxy.store.inspection import Inspection
 from storage_proxy.store.notes import Notes
@@ -216,3 +217,14 @@ async def test_a_share_in_trouble_stops_no_heartbeat(share: SimulatedShare, repl
     beat = Heartbeat(replica.service, "a", "1.0")
     await beat.beat(replica.volume)
     await beat.end()
+
+
+async def test_a_request_that_the_share_saw_twice_stops_no_heartbeat(share: SimulatedShare, replica: Replica) -> None:
+    def repeated(_: str, operation: str, paths: tuple[str, ...]) -> None:
+        if operation == "stage":
+            share.after_call = None
+            raise NameTaken(paths[0])
+
+    share.after_call = repeated
+    await Heartbeat(replica.service, "a", "1.0").beat(replica.volume)
+    assert [each.replica for each in await seen_on(replica.service, replica.volume)] == ["a"]
