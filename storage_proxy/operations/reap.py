@@ -29,6 +29,7 @@ async def reap(service: Service, volume: Volume) -> bool:
         began = service.clock.monotonic()
         survey = Survey()
         now = await volume.run(volume.sweeping.share_time)
+        await volume.run(partial(volume.sweeping.sweep_clocks, now))
         owed: dict[str, int] = {}
         for key in await volume.run(lambda: list(volume.sweeping.keys())):
             if service.draining.is_set():

@@ -3,6 +3,7 @@
     .uploads/                           mode 0700, on the same file system as the targets
     ├── janitor.lock                    whose holder goes round
     ├── probe.lock                      asks whether the share grants locks
+    ├── clock.<token>                   made for a moment to read the share's clock
     ├── notes/<name>.json               what replicas tell each other of themselves; no truth about any upload
     ├── repeats/9c/9c41…                a creation's Idempotency-Key, hashed; a hard link to its upload's first manifest
     └── 3f/                             the first two digits of the key: no directory grows too large

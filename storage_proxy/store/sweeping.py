@@ -71,6 +71,13 @@ class Sweeping:
     def share_time(self) -> float:
         return self._filesystem.share_time(layout.ROOT)
 
+    def sweep_clocks(self, now: float) -> None:
+        """What a replica has left that died while it read the share's clock."""
+        for name in self._names(layout.ROOT):
+            path = f"{layout.ROOT}/{name}"
+            if layout.kind_of(name) is Kind.CLOCK and self._is_old(path, now):
+                self._remove(path)
+
     def tend(self, key: str, now: float, stamp: Stamp) -> Tended:
         """Expire, sweep or bury one upload, whichever it is time for. `now` is the share's."""
         names = self._names(layout.directory(key))

@@ -1,5 +1,6 @@
 """What the janitor may take, and the races it must lose."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from storage_proxy.core.errors import AppendSuperseded, StorageProxyError, Uploa
 from storage_proxy.core.manifest import Manifest, Order, Phase, Policy, UploadId
 from storage_proxy.core.target import Target
 from storage_proxy.core.transitions import Stamp
+from storage_proxy.operations.reap import reap
 from storage_proxy.store import layout
 from storage_proxy.store.sweeping import Sweeping, Tended
 from storage_proxy.testing.filesystem import SimulatedShare
@@ -222,3 +224,17 @@ def test_a_marker_is_kept_for_its_time_and_then_goes(bench: Bench) -> None:
     assert bench.tend(2).reaped
     assert bench.names() == []
     assert bench.share.target_bytes("file") == b"x" * 100
+
+
+def test_what_a_replica_left_that_died_while_it_read_the_clock_goes_once_it_is_old(bench: Bench) -> None:
+    clock, strange = f"{layout.ROOT}/clock.{'0' * 32}", f"{layout.ROOT}/clock.txt"
+    bench.share.plant_file(clock, b"")
+    bench.share.plant_file(strange, b"")
+
+    def after(seconds: float) -> set[str]:
+        bench.share.now += seconds
+        assert asyncio.run(reap(bench.janitor.service, bench.janitor.volume))
+        return {clock, strange} & bench.share.tree().keys()
+
+    assert after(AGES.orphans - 1) == {clock, strange}
+    assert after(2) == {strange}
