@@ -216,21 +216,25 @@ class Reception:
 
     # ---- 4. checkpoint ----------------------------------------------------------------------------------------------
 
+    @property
+    def _nothing_falls_due(self) -> bool:
+        """Whatever the time: until there is news, nobody need look again."""
+        if self.taken == self.durable or self.taken - self.had == self.wanted.body_length:
+            return True
+        # The last byte is there, the body's end is not: too long a body must still be refused as a whole.
+        return self.chunk.offset + self.taken == self.manifest.length
+
     def _seconds_to_checkpoint(self) -> float | None:
-        if self.taken == self.durable:
+        if self._nothing_falls_due:
             return None
         due = self.checkpoint_at + self.service.limits.checkpoint_seconds
         return max(0.0, due - self.service.clock.monotonic())
 
     def _checkpoint_is_due(self) -> bool:
-        fresh = self.taken - self.durable
-        if fresh == 0 or self.taken - self.had == self.wanted.body_length:
-            return False
-        if self.chunk.offset + self.taken == self.manifest.length:
-            # The last byte is there, the body's end is not: too long a body must still be refused as a whole.
+        if self._nothing_falls_due:
             return False
         return (
-            fresh >= self.service.limits.checkpoint_bytes
+            self.taken - self.durable >= self.service.limits.checkpoint_bytes
             or self.service.undurable.exceeded
             or self._seconds_to_checkpoint() == 0.0
         )

@@ -306,3 +306,35 @@ async def test_what_a_writer_receives_counts_and_not_what_seemed_to_be_there(fir
     assert await send(replica, upload, 0, body, body_length=len(CONTENT)) == len(CONTENT)
     assert (await replica.service.read(upload)).phase is Phase.PUBLISHED
     assert replica.service.undurable.held == 0
+
+
+@pytest.mark.parametrize(
+    ("length", "body_length"),
+    [(len(CONTENT), None), (None, len(CONTENT))],
+    ids=["the upload's last byte", "the body's"],
+)
+async def test_nobody_looks_at_the_clock_while_only_the_end_of_the_body_is_missing(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch, length: int | None, body_length: int | None
+) -> None:
+    """Its checkpoint would be due, and is not to be made: looking again and again would burn the event loop."""
+    upload, body = await opened(replica, length=length), SteeredBody()
+    sending = asyncio.ensure_future(send(replica, upload, 0, body, body_length=body_length))
+    await body.batches.put(CONTENT[:30])
+    await until(lambda: replica.service.undurable.received == 30)
+    replica.clock.advance(SMALL.checkpoint_seconds)
+    await body.batches.put(CONTENT[30:])
+    await until(lambda: replica.service.undurable.received == len(CONTENT))
+    looks, monotonic = 0, replica.clock.monotonic
+
+    def look() -> float:
+        nonlocal looks
+        looks += 1
+        return monotonic()
+
+    monkeypatch.setattr(replica.clock, "monotonic", look)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert looks == 0
+    await body.batches.put(b"")
+    assert await sending == len(CONTENT)
+    assert not committed(replica)[:-1]
