@@ -5,12 +5,13 @@ piece of blocking work: read, admit, stage, write, promise, publish. Small uploa
 the event loop and threads, and the fight for the interpreter that goes with them, cost more than the work itself.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from storage_proxy.core import transitions
-from storage_proxy.core.errors import NotYetPublished, StorageProxyError
+from storage_proxy.core.errors import NotYetPublished, ShareStalled, StorageProxyError
 from storage_proxy.core.manifest import Chunk, Manifest, Order, Phase, UploadId
 from storage_proxy.core.transitions import Stamp
 from storage_proxy.operations.commits import tell_commit
@@ -45,15 +46,22 @@ async def append_at_hand(service: Service, upload: UploadId, offset: int, pieces
         size_max = service.limits.upload_bytes_max
         work = partial(_work, volume, upload, offset, pieces, size_max, service.stamp(), kept, keep=keep)
         done: _Done | None = None
+        abandoned = False
         try:
             async with service.turn(upload):
                 done = await volume.run(work)
         except NotYetPublished:
             carry_on(service, upload)
             raise
+        except (ShareStalled, asyncio.CancelledError):
+            abandoned = True
+            raise
         finally:
             if done is not None and done.kept is not None:
                 service.kept.keep(upload, volume, done.kept)
+            elif kept is not None and abandoned:
+                # A thread may still be at it, or come to it: nobody can say what the file will be.
+                volume.workers.abandon(kept.close)
             elif kept is not None:
                 service.kept.release(upload, volume, kept)
     manifest = done.change.after

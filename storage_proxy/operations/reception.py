@@ -21,6 +21,7 @@ from storage_proxy.core.errors import (
     ChecksumMismatch,
     Draining,
     LengthExceeded,
+    ShareStalled,
     SizeExceeded,
     StorageProxyError,
 )
@@ -85,6 +86,8 @@ class Reception:
         """bytes of the file that were handed to the writer; `chunk.length` are those it has written"""
         self.durable = self.had
         """bytes of the file that a sync has covered"""
+        self.good = chunk.snapshot(sealed=False)
+        """what was written when no thread was at it any more"""
         self.kept = False
         """whether the next request may go on in this file"""
         self.fast = False
@@ -129,6 +132,8 @@ class Reception:
                 await stage()
             except (StorageProxyError, BodyBroken, BodyIdle, BodyStopped) as error:
                 ended = ended or error
+                # Whatever else has ended the body: what a call that hangs has in hand is still to come.
+                self.chunk.given_up = self.chunk.given_up or isinstance(error, ShareStalled)
         return ended
 
     async def _receive(self) -> None:
@@ -204,6 +209,7 @@ class Reception:
         if self.writing is not None:
             writing, self.writing = self.writing, None
             await writing
+            self.good = self.chunk.snapshot(sealed=False)
             # A writer that receives for itself may have got more, or less, than there had been.
             more = self.chunk.length - self.taken
             self._count(more)
@@ -297,7 +303,7 @@ class Reception:
             if refused is not None:
                 await self._discard()
                 raise refused
-        if self.chunk.length == self.had:
+        if self._record(sealed=False).length == self.had:
             self.kept = self.had > 0 and self.chunk.clean and not isinstance(error, StorageProxyError)
             if not self.kept:
                 await self._discard()
@@ -309,7 +315,7 @@ class Reception:
             raise self._as_answer(error)
 
     async def _commit_last(self, *, keep: bool) -> None:
-        record = self.chunk.snapshot(sealed=not (keep and is_worth_keeping(self.manifest, self.chunk)))
+        record = self._record(sealed=not (keep and is_worth_keeping(self.manifest, self.chunk)))
         try:
             change = await self._commit(record)
         except transitions.SAID_NO:
@@ -318,6 +324,10 @@ class Reception:
         self.kept = keep and may_be_kept(change.after, self.chunk)
         if record.file not in change.after.files:
             await self._discard()
+
+    def _record(self, *, sealed: bool) -> Chunk:
+        """Of what was written; where a thread may be at it still, of what had been before, and never sealed."""
+        return self.good if self.chunk.given_up else self.chunk.snapshot(sealed=sealed)
 
     async def _save_the_good_part(self, error: StorageProxyError) -> None:
         """The share failed on the way: what it had taken before is worth one more try, whose failure says no more."""

@@ -45,13 +45,19 @@ class StagedChunk:
         """a commit of it was begun and its end is not known: a fence may yet promise the file"""
         self.agreed: Coverage = ()
         """what was compared with bytes promised elsewhere, and found equal; that stays true"""
-        self.clean = True
-        """whether the file holds just the bytes that were hashed, and nothing of a write that failed"""
+        self.given_up = False
+        """a call of it has not come back in time: a thread may still be at it, or come to it, and the file may grow"""
+        self._whole = True
         self._hash = hashlib.sha256()
         self.hashes = {SHA_256: self._hash} | {name: WHOLE_FILE[name]() for name in algorithms if name != SHA_256}
         """of all that was written; besides sha-256 only what this upload's whole file needs"""
         self._file = filesystem.stage(layout.within(key, name))
         self.inode = self._file.inode_number
+
+    @property
+    def clean(self) -> bool:
+        """Whether the file holds just the bytes that were hashed, and nothing of a write that failed or may go on."""
+        return self._whole and not self.given_up
 
     def hash_aside(self) -> Aside:
         """For `write`; to be finished before the next `snapshot`."""
@@ -62,13 +68,13 @@ class StagedChunk:
             running.update(buffer)
 
     def write(self, buffers: Sequence[bytes], aside: Aside | None = None) -> None:
-        self.clean = False
+        self._whole = False
         self._file.write(buffers)
         add = self._update if aside is None else aside.add
         for buffer in buffers:
             add(buffer)
         self.length += total(buffers)
-        self.clean = True
+        self._whole = True
 
     def snapshot(self, *, sealed: bool) -> Chunk:
         """The record of what was written so far. Sealed: nothing will be added to the file any more."""

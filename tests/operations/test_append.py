@@ -3,7 +3,9 @@
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 
@@ -16,9 +18,11 @@ from storage_proxy.core.errors import (
     ChunkConflict,
     Draining,
     LengthExceeded,
+    ShareStalled,
+    StorageProxyError,
 )
 from storage_proxy.core.events import ChunkCommitted, ChunkDiscarded
-from storage_proxy.core.manifest import Order, Phase, Policy, UploadId
+from storage_proxy.core.manifest import SHA_256, Digest, Order, Phase, Policy, UploadId
 from storage_proxy.core.target import Target
 from storage_proxy.operations.append import append
 from storage_proxy.operations.create import Wanted, create, new_upload_id
@@ -28,7 +32,10 @@ from storage_proxy.ports import Body, BodyBroken, BodyIdle, BodyStopped, Unread
 from storage_proxy.store import layout
 from storage_proxy.testing.filesystem import SimulatedShare
 from storage_proxy.testing.replicas import SMALL, VOLUME, ListedBody, Replica
+from storage_proxy.testing.system import InlineWorkers
 from storage_proxy.wire.checksums import Checksum
+
+T = TypeVar("T")
 
 CONTENT = bytes(range(200))
 
@@ -81,6 +88,38 @@ async def opened(replica: Replica, order: Order = Order.SEQUENTIAL, length: int 
 
 async def send(replica: Replica, upload: UploadId, offset: int, body: Body, **more: object) -> int:
     return (await append(replica.service, upload, Append(offset, **more), body)).offset  # type: ignore[arg-type]
+
+
+class Hanging(InlineWorkers):
+    """Of a mount that hangs at one call: that is given up on, and comes true when the mount wakes."""
+
+    def __init__(self, name: str, calls_before: int, wakes: bool) -> None:
+        self._name = name
+        self._calls_before = calls_before
+        self._wakes = wakes
+        self._late: list[Callable[[], object]] = []
+
+    async def run(self, work: Callable[[], T], seconds: float) -> T:
+        if self._wakes:
+            self.wake()
+        if getattr(getattr(work, "func", None), "__name__", "") == self._name:
+            self._calls_before -= 1
+            if self._calls_before == -1:
+                self._late.append(work)
+                raise ShareStalled(volume=VOLUME, seconds=seconds)
+        return await super().run(work, seconds)
+
+    def wake(self) -> None:
+        while self._late:
+            with suppress(StorageProxyError):
+                self._late.pop()()
+
+
+def hang(replica: Replica, name: str, calls_before: int = 0, *, wakes: bool) -> Hanging:
+    """At the call after so many of this function; `wakes`: as soon as there is another call."""
+    workers = Hanging(name, calls_before, wakes)
+    replica.service.volumes = {VOLUME: replace(replica.volume, workers=workers)}
+    return workers
 
 
 async def until(come: Callable[[], bool]) -> None:
@@ -338,3 +377,22 @@ async def test_nobody_looks_at_the_clock_while_only_the_end_of_the_body_is_missi
     await body.batches.put(b"")
     assert await sending == len(CONTENT)
     assert not committed(replica)[:-1]
+
+
+async def test_a_file_that_a_hung_write_may_still_reach_is_not_sealed(share: SimulatedShare, replica: Replica) -> None:
+    """The write is given up on; its thread, and the commit behind it, go on when the mount wakes."""
+    declared = (Digest(SHA_256, hashlib.sha256(CONTENT).hexdigest()),)
+    upload = new_upload_id(replica.service, VOLUME)
+    wanted = Wanted(Target(VOLUME, "file"), len(CONTENT), Order.SEQUENTIAL, Policy.REFUSE, declared=declared)
+    await create(replica.service, upload, wanted)
+    hang(replica, "_write", calls_before=1, wakes=True)
+    with pytest.raises(ShareStalled):
+        await send(replica, upload, 0, ListedBody([CONTENT[:30], CONTENT[30:60], CONTENT[60:90]]))
+    await replica.rest()
+    (chunk,) = (await look_up(replica.service, upload)).chunks
+    (staged,) = [content for path, content in share.tree().items() if path.endswith(chunk.file)]
+    assert len(staged) == 60, "the write was to come true in the end"
+    assert (chunk.length, chunk.sha256, chunk.sealed) == (30, hashlib.sha256(CONTENT[:30]).hexdigest(), False)
+    await send(replica, upload, 30, ListedBody([CONTENT[30:]]))
+    assert (await replica.service.read(upload)).phase is Phase.PUBLISHED
+    assert share.target_bytes("file") == CONTENT

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from storage_proxy.core.errors import ChecksumMismatch, ShareFault, StorageProxyError
+from storage_proxy.core.errors import BodyBrokenOff, ChecksumMismatch, ShareFault, ShareStalled, StorageProxyError
 from storage_proxy.core.manifest import Manifest, Order, Phase, UploadId
 from storage_proxy.operations import kept_files
 from storage_proxy.operations.append import append
@@ -17,7 +17,7 @@ from storage_proxy.ports import BodyBroken
 from storage_proxy.testing.filesystem import SimulatedShare
 from storage_proxy.testing.replicas import ListedBody, Replica
 from storage_proxy.wire.checksums import Checksum
-from tests.operations.test_append import CONTENT, data_files, opened, send
+from tests.operations.test_append import CONTENT, data_files, hang, opened, send
 
 ORDINARY, AT_HAND = False, True
 
@@ -253,4 +253,36 @@ async def test_an_upload_that_is_closed_by_its_length_alone_needs_no_copy(
     await piece(replica, upload, 100, 200)
     await append(replica.service, upload, Append(200, body_length=0, length=200), ListedBody([]))
     assert copied() == 0
+    assert share.target_bytes("file") == CONTENT
+
+
+async def test_a_file_that_a_hung_request_may_still_reach_is_left_unsealed(
+    share: SimulatedShare, replica: Replica
+) -> None:
+    """Sealed, it would be adopted, and written to when the mount wakes."""
+    upload = await opened(replica)
+    await piece(replica, upload, 0, 50, AT_HAND)
+    hanging = hang(replica, "_work", wakes=False)
+    with pytest.raises(ShareStalled):
+        await piece(replica, upload, 50, 100, AT_HAND)
+    hanging.wake()
+    await replica.rest()
+    assert [chunk.sealed for chunk in (await manifest(replica, upload)).chunks] == [False]
+    assert upload not in replica.service.kept._kept
+    await piece(replica, upload, (await manifest(replica, upload)).prefix, 200)
+    assert share.target_bytes("file") == CONTENT
+
+
+async def test_nothing_goes_on_in_a_file_that_a_hung_write_may_still_reach(
+    share: SimulatedShare, replica: Replica
+) -> None:
+    """Also when the client goes while the write hangs: then that is what ends the body."""
+    upload = await opened(replica)
+    hanging = hang(replica, "_write", calls_before=1, wakes=False)
+    with pytest.raises(BodyBrokenOff):
+        await send(replica, upload, 0, ListedBody([CONTENT[:30], CONTENT[30:60]], BodyBroken()))
+    assert [(chunk.length, chunk.sealed) for chunk in (await manifest(replica, upload)).chunks] == [(30, False)]
+    assert upload not in replica.service.kept._kept
+    hanging.wake()
+    await piece(replica, upload, 30, 200)
     assert share.target_bytes("file") == CONTENT
