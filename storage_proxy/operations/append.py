@@ -57,7 +57,8 @@ async def append(service: Service, upload: UploadId, wanted: Append, body: Body)
         reached = wanted.offset + (wanted.body_length or 0)
         if reached > wanted.length:
             raise LengthExceeded(length=wanted.length, reached=reached)
-        if wanted.body_length == 0:
+        if wanted.length == wanted.offset:
+            # The upload is closed by its length alone.
             await service.kept.seal(upload)
         manifest = await declare_length(service, manifest, wanted.length)
     received = 0
@@ -70,5 +71,7 @@ async def append(service: Service, upload: UploadId, wanted: Append, body: Body)
                 receiving.received = reception.taken - reception.had
             received = reception.chunk.length - reception.had
     if wanted.closes and manifest.phase is Phase.OPEN:
+        # The body may have been empty, and the file that of the request before.
+        await service.kept.seal(upload)
         manifest = await declare_length(service, manifest, wanted.offset + received)
     return Appended(offset=wanted.offset + received, manifest=await go_on(service, manifest))

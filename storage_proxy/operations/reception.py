@@ -308,7 +308,9 @@ class Reception:
             if not self.kept:
                 await self._discard()
         elif not isinstance(error, StorageProxyError):
-            await self._commit_last(keep=self.wanted.checksum is None and self.service.kept.has_room())
+            # Where the upload ends with this body, nothing will go on in its file.
+            goes_on = self.wanted.checksum is None and not self.wanted.closes
+            await self._commit_last(keep=goes_on and self.service.kept.has_room())
         else:
             await self._save_the_good_part(error)
         if error is not None:

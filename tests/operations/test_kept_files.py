@@ -286,3 +286,30 @@ async def test_nothing_goes_on_in_a_file_that_a_hung_write_may_still_reach(
     hanging.wake()
     await piece(replica, upload, 30, 200)
     assert share.target_bytes("file") == CONTENT
+
+
+@pytest.mark.parametrize("before", [0, 50, 200], ids=["all of it", "the rest", "nothing"])
+async def test_a_body_that_tells_by_its_end_how_long_the_upload_is_is_written_once(
+    share: SimulatedShare, replica: Replica, before: int
+) -> None:
+    upload = await opened(replica, length=None)
+    copied = calls_of(share, "copy")
+    if before:
+        await piece(replica, upload, 0, before)
+    body = ListedBody([CONTENT[start : start + 50] for start in range(before, 200, 50)])
+    done = await append(replica.service, upload, Append(before, closes=True), body)
+    assert (done.offset, done.manifest.phase) == (200, Phase.PUBLISHED)
+    assert copied() == 0
+    assert replica.service.kept._kept == {}
+    assert share.target_bytes("file") == CONTENT
+
+
+async def test_an_empty_body_of_unknown_length_that_tells_the_uploads_needs_no_copy(
+    share: SimulatedShare, replica: Replica
+) -> None:
+    upload = await opened(replica, length=None)
+    copied = calls_of(share, "copy")
+    await piece(replica, upload, 0, 200)
+    done = await append(replica.service, upload, Append(200, length=200), ListedBody([]))
+    assert done.manifest.phase is Phase.PUBLISHED
+    assert copied() == 0
