@@ -40,9 +40,6 @@ from storage_proxy.wire.checksums import Checksum
 # What passes to a thread at a time: large enough that the hop does not show, small enough to stay in the cache.
 BATCH_BYTES = 1 << 20
 
-# A body whose checksum comes last may have to be read again, whatever its size.
-READ_STALL_SECONDS = 600.0
-
 Batch = Sequence[bytes] | Unread
 
 # A client that sends so much while a batch is received keeps its thread busy; more of them need no help to be so.
@@ -281,10 +278,12 @@ class Reception:
         # Of an upload that many write to at once, the manifest seen last is hardly ever the newest.
         seen = self.manifest if self.manifest.order is Order.SEQUENTIAL else None
         began, promised = self.service.clock.monotonic(), self.chunk.promised
-        async with self.service.turn(upload):
-            change = await self.volume.run(
-                partial(self.volume.chunks.promise, upload.key, self.chunk, record, self.service.stamp(), seen)
-            )
+        promise = partial(self.volume.chunks.promise_on, upload.key, self.chunk, record, self.service.stamp(), seen)
+        change: Change | None = None
+        while change is None:
+            # In steps: where there is much to compare, others get their turn in between.
+            async with self.service.turn(upload):
+                change = await self.volume.run(promise)
         self.manifest = change.after
         # What was taken since the snapshot is still undurable; all before it no longer is.
         self._count((self.taken - record.length) - self.counted)
@@ -364,9 +363,14 @@ class Reception:
     async def _computed(self, algorithm: str) -> bytes:
         if self.digest is not None:
             return self.digest.digest()
+        if algorithm == "sha256":
+            return bytes.fromhex(self.good.sha256)
         # Which one it is was told behind the body: but for the one that is always computed, the file is read again.
-        work = partial(self.volume.chunks.digest, self.manifest.upload.key, self.chunk, algorithm)
-        return await self.volume.workers.run(work, READ_STALL_SECONDS)
+        digest, through = digests.start(algorithm), 0
+        while through < self.chunk.length:
+            step = partial(self.volume.chunks.hash_on, self.manifest.upload.key, self.chunk, digest, through)
+            through = await self.volume.run(step)
+        return digest.digest()
 
     async def _discard(self) -> None:
         """Remove the staged file, unless a manifest has promised it."""

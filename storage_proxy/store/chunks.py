@@ -25,6 +25,9 @@ from storage_proxy.store.whole_file import WholeFiles
 # Comparing reads two files side by side; this much of each is in memory.
 PIECE = 1 << 20
 
+# What one call reads again, or compares: it has a deadline, and the next one goes on where it ended.
+STEP_BYTES_MAX = 16 << 20
+
 # Between a look at the manifest and a look at the bytes, folding may move them; each round sees them further on.
 ROUNDS_MAX = 100
 
@@ -123,13 +126,25 @@ class Chunks:
         """Sync, then commit what `chunk` records of the staged file. Refused: nothing of it is promised.
 
         `seen`: see `Manifests.change`."""
+        while (change := self.promise_on(key, staged, chunk, stamp, seen)) is None:
+            pass
+        return change
+
+    def promise_on(
+        self, key: str, staged: StagedChunk, chunk: Chunk, stamp: Stamp, seen: Manifest | None = None
+    ) -> Change | None:
+        """As `promise`, but no more than one step of comparing. None: there is more, call again."""
         staged.sync()
+        left = STEP_BYTES_MAX
         for _ in range(ROUNDS_MAX):
             try:
                 change = self._commit(key, staged, chunk, stamp, seen)
             except NeedsComparison as undecided:
-                equal = self._compare(undecided.manifest, chunk, undecided.overlapping)
+                equal = self._compare(undecided.manifest, chunk, undecided.overlapping, left)
                 staged.agreed = extents.merge((*staged.agreed, *equal))
+                left -= sum(extent.length for extent in equal)
+                if left == 0:
+                    return None
             else:
                 if chunk.file in change.after.files:
                     staged.promised = max(staged.promised, chunk.length)
@@ -166,21 +181,19 @@ class Chunks:
         staged.doubtful = doubtful
         return change
 
-    def digest(self, key: str, staged: StagedChunk, algorithm: str) -> bytes:
-        """Of all that was written to the staged file."""
-        if algorithm == "sha256":
-            return bytes.fromhex(staged.snapshot(sealed=False).sha256)
-        # Then every later open reads what is there.
-        staged.sync()
-        digest, path = digests.start(algorithm), layout.within(key, staged.name)
-        for start in range(0, staged.length, PIECE):
-            wanted = min(PIECE, staged.length - start)
+    def hash_on(self, key: str, staged: StagedChunk, digest: digests.Digest, start: int) -> int:
+        """One bounded step through what was written to the staged file; where it ends."""
+        if start == 0:
+            # Then every later open reads what is there.
+            staged.sync()
+        end = min(start + STEP_BYTES_MAX, staged.length)
+        for position in range(start, end, PIECE):
             try:
-                piece = self._filesystem.read_at(path, start, wanted)
+                piece = self._filesystem.read_at(layout.within(key, staged.name), position, min(PIECE, end - position))
             except NameMissing:
                 raise UploadNotFound(upload=key) from None
             digest.update(piece)
-        return digest.digest()
+        return end
 
     def discard(self, key: str, staged: StagedChunk) -> None:
         """Remove the file, unless something promises it, or may yet."""
@@ -194,13 +207,13 @@ class Chunks:
 
     # ---- the same bytes again, or different ones? -------------------------------------------------------------------
 
-    def _compare(self, manifest: Manifest, chunk: Chunk, overlapping: Coverage) -> Coverage:
-        """The overlaps that were found equal; bytes that have moved meanwhile are left for the next round."""
+    def _compare(self, manifest: Manifest, chunk: Chunk, overlapping: Coverage, bytes_max: int) -> Coverage:
+        """What of the overlaps was found equal; bytes that have moved meanwhile are left for the next round."""
         equal: list[Extent] = []
         for extent in overlapping:
-            start = extent.start
-            while start < extent.end:
-                piece = Extent(start, min(start + PIECE, extent.end))
+            start, end = extent.start, min(extent.start + bytes_max, extent.end)
+            while start < end:
+                piece = Extent(start, min(start + PIECE, end))
                 theirs = self._promised_bytes(manifest, chunk, piece)
                 if not theirs:
                     break
@@ -208,6 +221,7 @@ class Chunks:
                     raise ChunkConflict(start=start, end=start + len(theirs), prefix=manifest.prefix)
                 start += len(theirs)
             equal.append(Extent(extent.start, start))
+            bytes_max -= start - extent.start
         return extents.merge(equal)
 
     def _own_bytes(self, manifest: Manifest, chunk: Chunk, extent: Extent) -> bytes:

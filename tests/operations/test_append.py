@@ -29,7 +29,7 @@ from storage_proxy.operations.create import Wanted, create, new_upload_id
 from storage_proxy.operations.describe import look_up
 from storage_proxy.operations.reception import Append
 from storage_proxy.ports import Body, BodyBroken, BodyIdle, BodyStopped, Unread
-from storage_proxy.store import layout
+from storage_proxy.store import chunks, layout
 from storage_proxy.testing.filesystem import SimulatedShare
 from storage_proxy.testing.replicas import SMALL, VOLUME, ListedBody, Replica
 from storage_proxy.testing.system import InlineWorkers
@@ -396,3 +396,61 @@ async def test_a_file_that_a_hung_write_may_still_reach_is_not_sealed(share: Sim
     await send(replica, upload, 30, ListedBody([CONTENT[30:]]))
     assert (await replica.service.read(upload)).phase is Phase.PUBLISHED
     assert share.target_bytes("file") == CONTENT
+
+
+class CountingReads(InlineWorkers):
+    """How many reads of the share are made, and how many by one call, which has a deadline."""
+
+    def __init__(self, share: SimulatedShare) -> None:
+        self.reads, self.most = 0, 0
+        share.before_call = self._count
+
+    def _count(self, replica: str, operation: str, paths: tuple[str, ...]) -> None:
+        self.reads += operation == "read_at"
+
+    async def run(self, work: Callable[[], T], seconds: float) -> T:
+        before = self.reads
+        try:
+            return await super().run(work, seconds)
+        finally:
+            self.most = max(self.most, self.reads - before)
+
+
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "PIECE", 10)
+    monkeypatch.setattr(chunks, "STEP_BYTES_MAX", 30)
+
+
+def counting_reads(share: SimulatedShare, replica: Replica) -> CountingReads:
+    workers = CountingReads(share)
+    replica.service.volumes = {VOLUME: replace(replica.volume, workers=workers)}
+    return workers
+
+
+@pytest.mark.usefixtures("small_steps")
+async def test_a_body_is_read_again_for_its_checksum_in_bounded_steps(share: SimulatedShare, replica: Replica) -> None:
+    upload, reading = await opened(replica), counting_reads(share, replica)
+    told = Checksum("sha1", hashlib.sha1(CONTENT).digest())  # noqa: S324 - the wire's own
+    assert await send(replica, upload, 0, ListedBody([CONTENT]), checksum=lambda: told) == len(CONTENT)
+    assert (reading.reads, reading.most) == (20, 3)
+    assert share.target_bytes("file") == CONTENT
+
+
+@pytest.mark.usefixtures("small_steps")
+@pytest.mark.parametrize("differs", [False, True], ids=["the same bytes", "others at the end"])
+async def test_what_is_there_already_is_compared_in_bounded_steps(share: SimulatedShare, differs: bool) -> None:
+    # Each checkpoint would be a commit of its own.
+    replica = Replica(share, "one", limits=replace(SMALL, checkpoint_bytes=1 << 20))
+    upload = await opened(replica, Order.ANY)
+    for start in (50, 100):
+        await send(replica, upload, start, ListedBody([CONTENT[start : start + 50]]))
+    reading = counting_reads(share, replica)
+    if differs:
+        with pytest.raises(ChunkConflict) as refused:
+            await send(replica, upload, 0, ListedBody([CONTENT[:149] + b"?" + CONTENT[150:]]))
+        assert (refused.value.start, refused.value.end) == (140, 150)
+    else:
+        await send(replica, upload, 0, ListedBody([CONTENT]))
+        assert share.target_bytes("file") == CONTENT
+    assert (reading.reads, reading.most) == (20, 6), "of both sides"
