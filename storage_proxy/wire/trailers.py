@@ -1,9 +1,10 @@
 """Fields behind a chunked body (RFC 9112 7.1.2): whether they are announced, and what they say.
 
-Rules: `read_trailers` is given the last raw bytes of a body whose framing a parser has found good, up to its very end.
-It goes back line by line to the chunk that is the last one, of size 0. Every line in between is a field, and no field's
-line can look like such a chunk's, so what stands there cannot be taken for anything else. Whatever is not exactly so,
-as when the next request follows in the same bytes, gives None: no trailers, never wrong ones.
+Rules: `read_trailers` is given the last raw bytes of a body whose framing a parser has found good, up to its very end
+and no further: of a chunked body that follows it would find the end, so who calls sees to it that there is none
+(`server/connections.py`). It goes back line by line to the chunk that is the last one, of size 0. Every line in between
+is a field, and no field's line can look like such a chunk's, so what stands there cannot be taken for anything else.
+Whatever is not exactly so gives None: no trailers, never wrong ones.
 """
 
 import re

@@ -167,6 +167,56 @@ async def test_a_request_that_follows_at_once_on_a_chunked_body_is_not_served(
     assert await proxy.offset(victim) == 0
 
 
+def parser_of(proxy: Proxy) -> Any:
+    """Of a connection that nobody makes."""
+    runner: Any = proxy.client.server.runner
+    return runner.server()._parser
+
+
+def asked(*trailers: str, lines: Sequence[str] = (ANNOUNCED,)) -> bytes:
+    return encoded(chunked_opening("/files/x", *lines)) + chunked(HELLO, *trailers)
+
+
+OTHERS = asked(checksum(b"somebody else's"))
+
+
+@pytest.mark.parametrize("cut", [0, 10, len(asked()) - 2], ids=["at once", "in its head", "before its end"])
+@pytest.mark.parametrize("trailers", [(), (checksum(HELLO),)], ids=["none of its own", "one of its own"])
+async def test_a_body_never_gets_the_trailers_of_the_request_behind_it(
+    proxy: Proxy, trailers: tuple[str, ...], cut: int
+) -> None:
+    """Both end in the same bytes: only a proxy sends so, and it may have two clients."""
+    parser = parser_of(proxy)
+    whole = asked(*trailers) + OTHERS
+    told = [*parser.feed_data(whole[:cut])[0], *parser.feed_data(whole[cut:])[0]]
+    (_, first), (_, second) = told
+    assert parser.after(first) == ({}, True)
+    parser.message_consumed()
+    parser.message_consumed()
+    parser.feed_data(asked())
+    assert parser.after(first)[1], "what is spent stays so, whatever comes then"
+    assert parser.after(second)[1]
+
+
+async def test_a_body_never_gets_the_trailers_of_what_the_parser_has_held_back(proxy: Proxy) -> None:
+    """It stops between two requests when so many wait that nobody has begun with: then it tells of no other."""
+    parser = parser_of(proxy)
+    told: list[Any] = []
+    for _ in range(31):
+        told += parser.feed_data(encoded(opening("HEAD", "/files/x")))[0]
+    told += parser.feed_data(asked() + OTHERS)[0]
+    assert len(told) == 32, "the last one is held back"
+    assert parser.after(told[-1][1]) == ({}, True)
+
+
+async def test_a_body_never_gets_the_trailers_of_what_stands_behind_an_upgrade(proxy: Proxy) -> None:
+    parser = parser_of(proxy)
+    upgrade = (ANNOUNCED, "Connection: upgrade", "Upgrade: websocket")
+    messages, upgraded, rest = parser.feed_data(asked(lines=upgrade) + OTHERS)
+    assert (upgraded, rest) == (True, OTHERS)
+    assert parser.after(messages[0][1]) == ({}, True)
+
+
 @pytest.mark.parametrize(
     "lines",
     [(ANNOUNCED, "Content-Length: 5"), (ANNOUNCED, "Transfer-Encoding: chunked", checksum(HELLO))],
