@@ -1,29 +1,38 @@
-"""Connections that know what stands behind a chunked body: trailers.
+"""Connections that know what stands behind a chunked body, and how to refuse what is not HTTP.
 
-aiohttp 3.14's parser in C reads trailers and has no place for them. Worse: the last one becomes a header of the *next*
-request on the connection, and behind a load balancer that is somebody else's. What is done here is the least that gives
-them back and keeps them apart: the last raw bytes of a chunked body are kept as they go into the parser; when it says
-that the body has ended, they end with its trailers, unless there may be another request behind it in the same bytes.
-Framing is decided by the parser alone. A connection on which trailers came, or on which it cannot be told, is *spent*
-for good: it is closed after the answer, whatever was sent behind them.
+**Trailers.** aiohttp 3.14's parser in C reads them and has no place for them. Worse: the last one becomes a header of
+the *next* request on the connection, and behind a load balancer that is somebody else's. What is done here is the least
+that gives them back and keeps them apart: the last raw bytes of a chunked body are kept as they go into the parser;
+when it says that the body has ended, they end with its trailers, unless there may be another request behind it in the
+same bytes. Framing is decided by the parser alone. A connection on which trailers came, or on which it cannot be told,
+is *spent* for good: it is closed after the answer, whatever was sent behind them.
 
-What this relies on in aiohttp (web_protocol.py, web_runner.py):
+**What is not HTTP** reaches no handler and no middleware: aiohttp answers by itself, repeats what was sent, and dies of
+a first request that has no address. Here that answer looks like every other refusal, and says nothing of what was sent.
+
+What this relies on in aiohttp (web_protocol.py, web_runner.py, web_server.py):
     - a connection's parser is its attribute `_parser`; what it is asked for is `feed_data`, `feed_eof`,
       `pause_reading`, `message_consumed` and `set_upgraded`.
     - `feed_data` gives the messages whose heads ended in these bytes; a body's end is told to its reader before that.
     - it parses all that it is given, but for what stands behind an upgrade, which it gives back, or behind a body that
       waits to be read, or behind the last of many messages for which `message_consumed` was not called yet.
-    - sites make connections by calling `runner.server`.
+    - `feed_data` refuses by an `HttpProcessingError`, upon which the connection answers what `_make_error_handler`
+      gives, and is closed; the messages of the same bytes are lost. The hooks of `on_response_prepare` are not called,
+      as no application was chosen.
+    - `handle_error` also answers for a handler that failed; it logs, and raises if an answer has begun already.
+    - sites make connections by calling `runner.server`, which makes each as `_Server` does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
 from aiohttp.http import HttpRequestParser
+from aiohttp.http_exceptions import InvalidURLError, LineTooLong
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestPayloadError
 
+from storage_proxy.server import problems
 from storage_proxy.wire.trailers import TRAILERS_BYTES_MAX, read_trailers
 
 
@@ -31,23 +40,62 @@ class Runner(web.AppRunner):
     @property
     def server(self) -> Any:
         server = super().server
-        return None if server is None else _Server(server)
+        return None if server is None else _Server(server, self.app)
 
 
 class _Server:
     """aiohttp's, but for the connections that it makes."""
 
-    def __init__(self, server: web.Server) -> None:
+    def __init__(self, server: web.Server, app: web.Application) -> None:
         self._server = server
+        self._app = app
 
     def __call__(self) -> web.RequestHandler:
-        connection = self._server()
+        connection = _Connection(self._server, self._app)
         parser: Any = _Parser(connection._parser)
         connection._parser = parser
         return connection
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._server, name)
+
+
+class _Connection(web.RequestHandler):
+    """aiohttp's, but for what it says by itself."""
+
+    __slots__ = ("_app",)
+
+    def __init__(self, server: web.Server, app: web.Application) -> None:
+        super().__init__(server, loop=server._loop, **server._kwargs)
+        self._app = app
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        told = super().handle_error(request, status, exc, message)
+        response = problems.render(status, "about:blank", told.reason or "", _sentence(status, exc), {}, {})
+        response.force_close()
+        return response
+
+    def _make_error_handler(self, err_info: Any) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+        refuse = super()._make_error_handler(err_info)
+
+        async def handler(request: Any) -> web.StreamResponse:
+            response = await refuse(request)
+            await self._app.on_response_prepare.send(request, response)
+            return response
+
+        return handler
+
+
+def _sentence(status: int, error: BaseException | None) -> str:
+    if isinstance(error, LineTooLong):
+        return "The address of this request, or one of its headers, is too long."
+    return "This is not HTTP as it can be read here." if status == 400 else "Something went wrong here; come again."
 
 
 def renew_parser(connection: web.RequestHandler) -> None:
@@ -90,6 +138,9 @@ class _Parser:
     def feed_data(self, data: bytes) -> Any:
         fed = self._feed(data)
         messages, _, unparsed = fed
+        if any(message.path is None for message, _ in messages):
+            # `CONNECT` without a target: aiohttp would take the address of the request before, or die of having none.
+            raise InvalidURLError("")
         self._waiting += len(messages)
         if self._body is not None:
             self._keep(data, alone=not messages and not unparsed)

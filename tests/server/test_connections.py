@@ -1,7 +1,8 @@
-"""Checksums behind the body: over a real connection, in whatever pieces it comes."""
+"""Checksums behind the body, and what is not HTTP: over a real connection, in whatever pieces it comes."""
 
 import base64
 import hashlib
+import json
 import socket
 import zlib
 from collections.abc import Sequence
@@ -246,3 +247,52 @@ async def test_the_first_bytes_may_come_with_a_checksum_behind_them(proxy: Proxy
 async def test_it_is_offered(proxy: Proxy) -> None:
     answer = await proxy.client.options("/files", headers=TUS)
     assert "checksum-trailer" in answer.headers["Tus-Extension"].split(",")
+
+
+# ---- what is not HTTP --------------------------------------------------------------------------------------------
+
+MARK = "what-was-sent"
+
+NOT_HTTP = {
+    "a method alone": "CONNECT  \r\n\r\n",
+    "a method alone behind another request": f"HEAD /files/{MARK} HTTP/1.1\r\nHost: x\r\n\r\nCONNECT  \r\n\r\n",
+    "no HTTP": f"\x16\x03\x01 {MARK}\r\n\r\n",
+    "another version": f"GET /{MARK} HTTP/9.x\r\n\r\n",
+    "no host": f"GET /{MARK} HTTP/1.1\r\n\r\n",
+    "an address that is too long": f"GET /{MARK * 4000} HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a field that is too long": f"GET / HTTP/1.1\r\nHost: x\r\nX-Much: {MARK * 4000}\r\n\r\n",
+    "a field without a name": f"GET / HTTP/1.1\r\nHost: x\r\n{MARK}\r\n\r\n",
+    "two framings": f"PATCH /{MARK} HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "two lengths": f"PATCH /{MARK} HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("sent", NOT_HTTP.values(), ids=NOT_HTTP)
+async def test_what_is_not_http_is_refused_as_everything_is_and_not_repeated(proxy: Proxy, sent: str) -> None:
+    """Anybody can send it, a page some of it; and it may hold a key."""
+    raw = await proxy.raw("")
+    await raw.send(sent.encode("latin-1"))
+    status, headers = await raw.head()
+    text = (await raw.rest()).decode()
+    await raw.close()
+    assert (status, headers["Content-Type"]) == (400, "application/problem+json")
+    assert (headers["Access-Control-Allow-Origin"], headers["Tus-Resumable"]) == ("*", "1.0.0")
+    assert (headers["Server"], headers["X-Content-Type-Options"]) == ("storage-proxy", "nosniff")
+    body = json.loads(text)
+    assert (body["type"], body["status"]) == ("about:blank", 400)
+    assert body["detail"].endswith(".")
+    assert ("too long" in body["detail"]) == (len(sent) > 40_000)
+    assert MARK not in text + str(headers)
+
+
+async def test_what_fails_outside_of_all_handlers_is_told_like_the_rest(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(request: object) -> None:
+        raise RuntimeError(MARK)
+
+    monkeypatch.setattr(proxy.client.app.router, "resolve", fail)
+    answer = await proxy.client.get("/files", headers={"Accept": "text/html"})
+    assert (answer.status, answer.headers["Content-Type"]) == (500, "application/problem+json")
+    assert MARK not in await answer.text()
+    assert answer.headers["Connection"] == "close"
