@@ -2,7 +2,7 @@
 
 Rules: two batches are in memory, no more; writing, and making durable, go on while the next one comes in. However it
 ends, what arrived is committed if it may be. After an error of the share the staged file is left alone, because a fence
-may yet promise it.
+may yet promise it; where one of its calls hangs, it is not sealed either, because it may yet grow.
 """
 
 import asyncio
