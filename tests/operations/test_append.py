@@ -30,6 +30,7 @@ from storage_proxy.operations.describe import look_up
 from storage_proxy.operations.reception import Append
 from storage_proxy.ports import Body, BodyBroken, BodyIdle, BodyStopped, Unread
 from storage_proxy.store import chunks, layout
+from storage_proxy.store.chunks import StagedChunk
 from storage_proxy.testing.filesystem import SimulatedShare
 from storage_proxy.testing.replicas import SMALL, VOLUME, ListedBody, Replica
 from storage_proxy.testing.system import InlineWorkers
@@ -396,6 +397,24 @@ async def test_a_file_that_a_hung_write_may_still_reach_is_not_sealed(share: Sim
     await send(replica, upload, 30, ListedBody([CONTENT[30:]]))
     assert (await replica.service.read(upload)).phase is Phase.PUBLISHED
     assert share.target_bytes("file") == CONTENT
+
+
+async def test_what_a_hung_write_has_hashed_already_is_in_no_record(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its deadline passes when its bytes are in the file and in the hash, and not yet counted."""
+    upload, update = await opened(replica), StagedChunk._update
+
+    def update_late(chunk: StagedChunk, buffer: bytes) -> None:
+        update(chunk, buffer)
+        if chunk.length:
+            raise ShareStalled(volume=VOLUME, seconds=40.0)
+
+    monkeypatch.setattr(StagedChunk, "_update", update_late)
+    with pytest.raises(ShareStalled):
+        await send(replica, upload, 0, ListedBody([CONTENT[:30], CONTENT[30:60]]))
+    (chunk,) = (await look_up(replica.service, upload)).chunks
+    assert (chunk.length, chunk.sha256, chunk.sealed) == (30, hashlib.sha256(CONTENT[:30]).hexdigest(), False)
 
 
 class CountingReads(InlineWorkers):

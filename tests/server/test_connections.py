@@ -210,12 +210,15 @@ async def test_a_body_never_gets_the_trailers_of_what_the_parser_has_held_back(p
     assert parser.after(told[-1][1]) == ({}, True)
 
 
-async def test_a_body_never_gets_the_trailers_of_what_stands_behind_an_upgrade(proxy: Proxy) -> None:
+@pytest.mark.parametrize("before", [0, 2], ids=["at once", "before its end"])
+async def test_a_body_never_gets_the_trailers_of_what_stands_behind_an_upgrade(proxy: Proxy, before: int) -> None:
     parser = parser_of(proxy)
-    upgrade = (ANNOUNCED, "Connection: upgrade", "Upgrade: websocket")
-    messages, upgraded, rest = parser.feed_data(asked(lines=upgrade) + OTHERS)
+    whole = asked(lines=(ANNOUNCED, "Connection: upgrade", "Upgrade: websocket"))
+    cut = len(whole) - before if before else 0
+    told = parser.feed_data(whole[:cut])[0]
+    messages, upgraded, rest = parser.feed_data(whole[cut:] + OTHERS)
     assert (upgraded, rest) == (True, OTHERS)
-    assert parser.after(messages[0][1]) == ({}, True)
+    assert parser.after((*told, *messages)[0][1]) == ({}, True)
 
 
 @pytest.mark.parametrize(
