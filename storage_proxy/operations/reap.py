@@ -7,7 +7,7 @@ every append, completion, retry and other janitor (`store/sweeping.py`). A volum
 import asyncio
 from functools import partial
 
-from storage_proxy.core.errors import Corrupt
+from storage_proxy.core.errors import ShareStalled, StorageProxyError
 from storage_proxy.core.events import CarryOnFailed, LeftoversSwept, NoticesWaiting, UploadExpired, UploadReaped
 from storage_proxy.core.manifest import Manifest, UploadId
 from storage_proxy.core.transitions import is_unfinished
@@ -78,8 +78,11 @@ async def _tend(service: Service, volume: Volume, key: str, now: float) -> Manif
     upload = UploadId(volume.name, key)
     try:
         tended = await volume.run(partial(volume.sweeping.tend, key, now, service.stamp()))
-    except Corrupt as error:
-        # Left as it is, for people; the others are tended all the same.
+    except ShareStalled:
+        # The volume does not answer: each of the others would only be waited for as long.
+        raise
+    except StorageProxyError as error:
+        # Left as it is, for people or the next round; the others are tended all the same.
         service.tell(CarryOnFailed(upload, error=str(error), fault=type(error).__name__))
         return None
     _tell(service, upload, tended)
