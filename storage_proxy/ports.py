@@ -39,6 +39,12 @@ class LinkInTheWay(Exception):
     """A part of a target path is a symbolic link or no directory; nothing was touched."""
 
 
+class NameRefused(Exception):
+    """The share will never put a file under this target path: another file system, or another quota's tree, lies on the
+    way (EXDEV), or a part is too long, or spelled as it allows none (ENAMETOOLONG, EILSEQ, EINVAL). Its text says
+    which; asking again is of no use until somebody has changed the share."""
+
+
 class LockTimeout(Exception):
     """Another holder kept the lock for as long as we were ready to wait."""
 
@@ -215,11 +221,11 @@ class Targets(Protocol):
     """
 
     def link_target(self, source: str, path: str) -> None:
-        """NameTaken, NameMissing (the source), LinkInTheWay."""
+        """NameTaken, NameMissing (the source), LinkInTheWay, NameRefused."""
         ...
 
     def rename_target(self, source: str, path: str) -> None:
-        """NameMissing (the source), NameTaken (a directory has the name), LinkInTheWay."""
+        """NameMissing (the source), NameTaken (a directory has the name), LinkInTheWay, NameRefused."""
         ...
 
     def sync_target(self, path: str) -> None:

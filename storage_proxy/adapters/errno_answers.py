@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from storage_proxy.core.errors import ShareFault, ShareFull
-from storage_proxy.ports import DirectoryNotEmpty, LinkInTheWay, NameMissing, NameTaken
+from storage_proxy.ports import DirectoryNotEmpty, LinkInTheWay, NameMissing, NameRefused, NameTaken
 
 T = TypeVar("T")
 
@@ -39,11 +39,16 @@ _TARGET: dict[int, type[Exception]] = {
     # What opening a socket says, or a device that is not there.
     errno.ENXIO: LinkInTheWay,
 }
+# Only where a name is given: a sync or a read that says EINVAL says it of something else. Not EACCES and EROFS, which
+# are mended without a look at the upload.
+_REFUSED = (errno.EXDEV, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 _FULL: dict[int, bool] = {errno.ENOSPC: False, errno.EDQUOT: True}
 
 
-def answer(error: OSError, operation: str, of_target: bool = False) -> Exception:
+def answer(error: OSError, operation: str, of_target: bool = False, naming: bool = False) -> Exception:
     number = error.errno or 0
+    if naming and number in _REFUSED:
+        return NameRefused(os.strerror(number))
     if number in _FULL:
         return ShareFull(operation=operation, quota=_FULL[number])
     meaning = (_TARGET if of_target else _STORE).get(number)
@@ -56,11 +61,13 @@ def answer(error: OSError, operation: str, of_target: bool = False) -> Exception
 class asking:
     """Every OSError inside leaves as its answer."""
 
-    __slots__ = ("_of_target", "_operation")
+    __slots__ = ("_naming", "_of_target", "_operation")
 
-    def __init__(self, operation: str, of_target: bool = False) -> None:
+    def __init__(self, operation: str, of_target: bool = False, naming: bool = False) -> None:
+        """`naming`: a file is given a target's name."""
         self._operation = operation
         self._of_target = of_target
+        self._naming = naming
 
     def __enter__(self) -> None:
         return None
@@ -69,7 +76,7 @@ class asking:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, OSError):
-            raise answer(error, self._operation, self._of_target) from error
+            raise answer(error, self._operation, self._of_target, self._naming) from error
 
 
 def freshly(work: Callable[[], T]) -> T:

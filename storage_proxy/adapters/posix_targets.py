@@ -150,7 +150,7 @@ class PosixTargets:
     def _place(self, operation: str, source: str, path: str, act: Callable[[int, str], None]) -> None:
         with asking(operation):
             self._refresh_home(source)
-        with asking(operation, of_target=True):
+        with asking(operation, of_target=True, naming=True):
             for _ in range(_TRIES_MAX):
                 with self._directory(path, make=True) as (directory, name):
                     try:

@@ -22,6 +22,7 @@ from storage_proxy.ports import (
     LinkInTheWay,
     LockTimeout,
     NameMissing,
+    NameRefused,
     NameTaken,
     Region,
 )
@@ -193,6 +194,9 @@ class Assembly:
             return self._already_consumed(manifest, publication, stamp)
         except LinkInTheWay:
             return self.fail(manifest, f"a symbolic link or a file stands in the way of {publication.path!r}", stamp)
+        except NameRefused as refused:
+            remedy = "send the file under another one, or change the share and finish the upload"
+            return self.fail(manifest, f"the share takes no name {publication.path!r} ({refused}); {remedy}", stamp)
         except NameTaken:
             if manifest.policy is Policy.REPLACE:
                 return self.fail(manifest, f"{publication.path!r} is a directory", stamp)

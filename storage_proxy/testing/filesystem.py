@@ -24,7 +24,7 @@ from storage_proxy.ports import (
 )
 from storage_proxy.testing.handles import SimulatedHeldLock, SimulatedOpenTarget, SimulatedStagedFile
 from storage_proxy.testing.mount import Mount, ReplicaDead, refuse_strange
-from storage_proxy.testing.share import Kind, SimulatedShare
+from storage_proxy.testing.share import Kind, SimulatedShare, refuse_long
 
 __all__ = ["ReplicaDead", "SimulatedFilesystem", "SimulatedShare"]
 
@@ -173,6 +173,7 @@ class SimulatedFilesystem(Mount):
             self.place(source)
             directory, name = self.share.walk(path, make=True)
             inode = self.source(source)
+            refuse_long(name, naming=True)
             refuse_strange(directory.names.get(name))
             self.link_inode(inode, directory, name)
 
@@ -182,6 +183,7 @@ class SimulatedFilesystem(Mount):
         def rename() -> None:
             place = self.place(source)
             directory, name = self.share.walk(path, make=True)
+            refuse_long(name, naming=True)
             standing = directory.names.get(name)
             refuse_strange(standing)
             if standing is not None and standing.kind is Kind.DIRECTORY:

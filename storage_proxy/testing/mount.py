@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from storage_proxy.core.errors import ShareFault
 from storage_proxy.ports import Entry, LinkInTheWay, NameMissing, NameTaken
-from storage_proxy.testing.share import Inode, Kind, SimulatedShare
+from storage_proxy.testing.share import Inode, Kind, SimulatedShare, refuse_long
 
 T = TypeVar("T")
 
@@ -199,6 +199,7 @@ class Mount:
 
     def target(self, path: str) -> Inode:
         directory, name = self.share.walk(path)
+        refuse_long(name, naming=False)
         inode = directory.names.get(name)
         if inode is None:
             raise NameMissing(path)

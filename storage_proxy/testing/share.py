@@ -13,12 +13,14 @@ from enum import Enum
 from typing import Protocol
 
 from storage_proxy.core import extents
-from storage_proxy.core.errors import ShareFull
+from storage_proxy.core.errors import ShareFault, ShareFull
 from storage_proxy.core.extents import Coverage, Extent
-from storage_proxy.ports import LinkInTheWay, NameMissing
+from storage_proxy.ports import LinkInTheWay, NameMissing, NameRefused
 
 # Who the unsynced bytes of a replica belong to after it was killed: its machine still writes them back.
 _MACHINES_OF_THE_DEAD = ""
+
+_NAME_BYTES_MAX = 255
 
 
 class Kind(Enum):
@@ -264,6 +266,7 @@ class SimulatedShare:
         *parts, name = path.split("/")
         directory = self.root
         for part in parts:
+            refuse_long(part, naming=make)
             found = directory.names.get(part)
             if found is None:
                 if not make:
@@ -282,3 +285,8 @@ class SimulatedShare:
         if inode is not None:
             directory.names[name] = inode
             inode.links += 1
+
+
+def refuse_long(part: str, *, naming: bool) -> None:
+    if len(part.encode()) > _NAME_BYTES_MAX:
+        raise NameRefused("File name too long") if naming else ShareFault(operation="look up", reason="name too long")

@@ -5,7 +5,7 @@ import pytest
 
 from storage_proxy.adapters.errno_answers import STALE_TRIES_MAX, answer, asking, freshly
 from storage_proxy.core.errors import ShareFault, ShareFull
-from storage_proxy.ports import DirectoryNotEmpty, LinkInTheWay, NameMissing, NameTaken
+from storage_proxy.ports import DirectoryNotEmpty, LinkInTheWay, NameMissing, NameRefused, NameTaken
 
 STORE = {
     errno.ENOENT: NameMissing,
@@ -37,6 +37,12 @@ ANYWHERE = {
     errno.EMFILE: ShareFault,
     errno.EXDEV: ShareFault,
     errno.ENAMETOOLONG: ShareFault,
+    errno.EINVAL: ShareFault,
+}
+
+# What somebody mends without knowing of the upload: tried again.
+NO_NAMES = {
+    number: kind for number, kind in ANYWHERE.items() if number not in (errno.EXDEV, errno.ENAMETOOLONG, errno.EINVAL)
 }
 
 
@@ -49,6 +55,22 @@ ANYWHERE = {
 )
 def test_an_errno_has_one_meaning(number: int, of_target: bool, expected: type[Exception]) -> None:
     assert type(answer(OSError(number, os.strerror(number)), "rename", of_target)) is expected
+
+
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL])
+def test_a_name_that_the_share_never_takes_is_told_from_a_share_in_trouble(number: int) -> None:
+    refused = answer(OSError(number, ""), "link", of_target=True, naming=True)
+    assert type(refused) is NameRefused
+    assert str(refused) == os.strerror(number)
+    # Of a sync or a read the same numbers say something else.
+    assert type(answer(OSError(number, ""), "sync directory", of_target=True)) is ShareFault
+
+
+@pytest.mark.parametrize(("number", "expected"), [*TARGET.items(), *NO_NAMES.items()])
+def test_where_a_name_is_given_everything_else_means_what_it_means_elsewhere(
+    number: int, expected: type[Exception]
+) -> None:
+    assert type(answer(OSError(number, ""), "link", of_target=True, naming=True)) is expected
 
 
 @pytest.mark.parametrize(("number", "quota"), [(errno.ENOSPC, False), (errno.EDQUOT, True)])

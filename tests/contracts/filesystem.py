@@ -19,6 +19,7 @@ from storage_proxy.ports import (
     LinkInTheWay,
     LockTimeout,
     NameMissing,
+    NameRefused,
     NameTaken,
     Region,
 )
@@ -466,6 +467,16 @@ class TargetsContract:
     def test_a_target_needs_its_source(self, volume: Volume, verb: str) -> None:
         with pytest.raises(NameMissing):
             getattr(volume.filesystem, verb)(".uploads/none", "report")
+
+    @pytest.mark.parametrize("verb", ["link_target", "rename_target"])
+    @pytest.mark.parametrize("path", ["n" * 256, "folder/" + "n" * 256, "n" * 256 + "/report"])
+    def test_a_name_that_the_share_never_takes_is_refused_for_good(self, volume: Volume, verb: str, path: str) -> None:
+        with pytest.raises(NameRefused):
+            getattr(volume.filesystem, verb)(".uploads/done", path)
+        assert volume.filesystem.read(".uploads/done") == b"finished"
+        # Asking for it is no wish to have it: whoever asks hears of trouble, as of any other.
+        with pytest.raises(ShareFault):
+            volume.filesystem.inspect_target(path)
 
     async def test_no_planted_link_is_followed_on_the_way(self, volume: Volume) -> None:
         volume.plant_link("folder/away", volume.outside())

@@ -14,7 +14,21 @@ from storage_proxy.testing.filesystem import SimulatedFilesystem, SimulatedShare
 DIRECTORIES = ("u", "u/d", "u/d/e", "none/d", "u/one/d")
 # The service uses no directory as if it were a file, so what would come of it is not compared.
 FILES = ("u/one", "u/two", "u/three", "u/d/one", "none/one", "u/one/below")
-TARGETS = ("report", "f/report", "f/g/report", "f", "f/g", "report/below", "u", "away", "away/report", "file")
+LONG = "n" * 256
+TARGETS = (
+    "report",
+    "f/report",
+    "f/g/report",
+    "f",
+    "f/g",
+    "report/below",
+    "u",
+    "away",
+    "away/report",
+    "file",
+    LONG,
+    f"f/{LONG}/report",
+)
 
 directory, file, target = st.sampled_from(DIRECTORIES), st.sampled_from(FILES), st.sampled_from(TARGETS)
 name = st.one_of(directory, file)

@@ -1,12 +1,16 @@
 """Publishing, step by step: what must have happened before what. (What dies when: `simulation`.)"""
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
+from storage_proxy.core import transitions
+from storage_proxy.core.errors import ShareFault
 from storage_proxy.core.manifest import Manifest, Order, Phase, Policy, UploadId
 from storage_proxy.core.target import Target
 from storage_proxy.core.transitions import Stamp
+from storage_proxy.ports import NameRefused
 from storage_proxy.store import layout
 from storage_proxy.testing.filesystem import SimulatedShare
 from storage_proxy.testing.replicas import VOLUME, Replica
@@ -136,6 +140,49 @@ def test_a_planted_link_is_never_followed(share: SimulatedShare, replica: Replic
     assert after.phase is Phase.FAILED
     assert "symbolic link" in (after.reason or "")
     assert not [path for path in share.tree() if path.startswith("elsewhere/")]
+
+
+@POLICIES
+def test_a_name_that_the_share_never_takes_fails_the_upload_and_says_what_to_do(
+    share: SimulatedShare, replica: Replica, policy: Policy
+) -> None:
+    """Tried again and again it would neither end nor let itself be ended."""
+    key = closed(replica, policy)
+
+    def refuse(name: str, operation: str, paths: tuple[str, ...]) -> None:
+        if operation in ("link_target", "rename_target"):
+            raise NameRefused("Invalid cross-device link")
+
+    share.before_call = refuse
+    after = replica.volume.assembly.publish(key, STAMP)
+    assert (after.phase, after.reason) == (
+        Phase.FAILED,
+        "the share takes no name 'folder/file.bin' (Invalid cross-device link); send the file under another one, or "
+        "change the share and finish the upload",
+    )
+    assert len(data_files(share)) == 1, "its bytes are kept"
+    share.before_call = None
+    replica.volume.manifests.change(key, partial(transitions.retry, stamp=STAMP))
+    assert replica.volume.assembly.publish(key, STAMP).phase is Phase.PUBLISHED
+
+
+@POLICIES
+@pytest.mark.parametrize("reason", ["Permission denied", "Read-only file system"])
+def test_what_is_mended_without_a_look_at_the_upload_is_tried_again(
+    share: SimulatedShare, replica: Replica, policy: Policy, reason: str
+) -> None:
+    key = closed(replica, policy)
+
+    def fail(name: str, operation: str, paths: tuple[str, ...]) -> None:
+        if operation in ("link_target", "rename_target"):
+            raise ShareFault(operation="link", reason=reason)
+
+    share.before_call = fail
+    with pytest.raises(ShareFault):
+        replica.volume.assembly.publish(key, STAMP)
+    assert replica.volume.manifests.read(key).phase is Phase.PUBLISHING
+    share.before_call = None
+    assert replica.volume.assembly.publish(key, STAMP).phase is Phase.PUBLISHED
 
 
 def test_an_upload_in_one_piece_is_closed_and_announced_in_one_step(share: SimulatedShare, replica: Replica) -> None:
