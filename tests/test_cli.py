@@ -109,6 +109,13 @@ def test_config_check_says_ok_and_starts_nothing(served: list[Settings], tmp_pat
     assert (result.exit_code, result.stdout, served) == (0, "good.toml: ok\n", [])
 
 
+def test_config_check_looks_for_the_plug_ins_as_serve_does(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text('[volumes.main]\npath = "/srv"\n[hooks]\nplugins = ["nowhere"]\n')
+    result = run("config", "check", "s.toml")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "s.toml: hooks.plugins: no installed package has an entry point 'nowhere'" in result.stderr
+
+
 def test_config_check_judges_the_environment_too(tmp_path: Path) -> None:
     (tmp_path / "good.toml").write_text('[volumes.main]\npath = "/srv"\n')
     result = run("config", "check", "good.toml", STORAGE_PROXY_SERVER__WORKERS="many")

@@ -32,16 +32,16 @@ def data(tmp_path: Path) -> Path:
     root.mkdir()
 
     async def use() -> None:
-        service = open_service(embedded(root))
-        volume = service.volumes["main"]
-        await volume.run(volume.manifests.prepare)
-        wanted = Wanted(Target("main", "file"), len(CONTENT), Order.SEQUENTIAL, Policy.REFUSE)
-        await create(service, UploadId("main", KEY), wanted)
-        for offset, content in ((0, CONTENT[:4]), (4, CONTENT[4:])):
-            staged = volume.chunks.stage(KEY, offset)
-            staged.write([content])
-            volume.chunks.promise(KEY, staged, staged.snapshot(sealed=True), service.stamp())
-            staged.close()
+        async with open_service(embedded(root)) as service:
+            volume = service.volumes["main"]
+            await volume.run(volume.manifests.prepare)
+            wanted = Wanted(Target("main", "file"), len(CONTENT), Order.SEQUENTIAL, Policy.REFUSE)
+            await create(service, UploadId("main", KEY), wanted)
+            for offset, content in ((0, CONTENT[:4]), (4, CONTENT[4:])):
+                staged = volume.chunks.stage(KEY, offset)
+                staged.write([content])
+                volume.chunks.promise(KEY, staged, staged.snapshot(sealed=True), service.stamp())
+                staged.close()
 
     asyncio.run(use())
     return root
@@ -116,6 +116,15 @@ def test_a_configuration_names_the_volumes(data: Path, tmp_path: Path) -> None:
     config.write_text(f'[volumes.main]\npath = "{data}"\n')
     assert run("verify", "--config", config).exit_code == 0
     assert run("verify", "--config", config, "--upload", f"other.{KEY}").exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["verify", "repair"])
+def test_a_plug_in_that_is_not_installed_is_told_of_in_a_sentence(data: Path, tmp_path: Path, command: str) -> None:
+    config = tmp_path / "s.toml"
+    config.write_text(f'[volumes.main]\npath = "{data}"\n[hooks]\nplugins = ["nowhere"]\n')
+    result = run(command, "--config", config)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "hooks.plugins: no installed package has an entry point 'nowhere'" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["verify", "repair"])

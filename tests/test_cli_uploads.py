@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from storage_proxy.testing.replicas import ListedBody
 HALF, DONE, FAILED = (f"main.{digit * 32}" for digit in "123")
 NOWHERE = f"main.{'f' * 32}"
 CONTENT = b"0123456789"
+UNREACHABLE = "http://127.0.0.1:1/"
 
 
 def run(*words: str | Path, said: str | None = None) -> Result:
@@ -44,21 +47,21 @@ def data(tmp_path: Path) -> Path:
     (root / "taken").write_bytes(b"")
 
     async def use() -> None:
-        service = open_service(embedded(root))
-        volume = service.volumes["main"]
-        await volume.run(volume.manifests.prepare)
-        for identity, name, offset, content in (
-            (HALF, "half.bin", 6, CONTENT[6:8]),
-            (DONE, "done.bin", 0, CONTENT),
-            (FAILED, "taken/failed.bin", 0, CONTENT),
-        ):
-            upload = UploadId.parse(identity)
-            wanted = Wanted(Target("main", name), len(CONTENT), Order.ANY, Policy.REFUSE)
-            await create(service, upload, wanted)
-            try:
-                await append(service, upload, Append(offset, len(content)), ListedBody([content]))
-            except PublishFailed:
-                assert identity == FAILED
+        async with open_service(embedded(root)) as service:
+            volume = service.volumes["main"]
+            await volume.run(volume.manifests.prepare)
+            for identity, name, offset, content in (
+                (HALF, "half.bin", 6, CONTENT[6:8]),
+                (DONE, "done.bin", 0, CONTENT),
+                (FAILED, "taken/failed.bin", 0, CONTENT),
+            ):
+                upload = UploadId.parse(identity)
+                wanted = Wanted(Target("main", name), len(CONTENT), Order.ANY, Policy.REFUSE)
+                await create(service, upload, wanted)
+                try:
+                    await append(service, upload, Append(offset, len(content)), ListedBody([content]))
+                except PublishFailed:
+                    assert identity == FAILED
 
     asyncio.run(use())
     return root
@@ -163,6 +166,27 @@ def test_what_cannot_be_done_ends_with_a_sentence(data: Path, words: tuple[str, 
     assert sentence in result.stderr
     assert "Traceback" not in result.output
     assert told("show", "--data", data, HALF)["phase"] == "open"
+
+
+@pytest.mark.parametrize("command", [("list",), ("show", HALF), ("finish", FAILED), ("terminate", "--yes", HALF)])
+def test_a_plug_in_that_is_not_installed_is_told_of_in_a_sentence(data: Path, command: tuple[str, ...]) -> None:
+    config = data.parent / "s.toml"
+    config.write_text(f'[volumes.main]\npath = "{data}"\n[hooks]\nplugins = ["nowhere"]\n')
+    result = run(*command, "--config", config)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "hooks.plugins: no installed package has an entry point 'nowhere'" in result.stderr
+
+
+def test_the_connection_to_a_webhook_is_closed_in_the_end(data: Path) -> None:
+    (data / "taken").unlink()
+    config = data.parent / "s.toml"
+    hooks = f'[hooks]\nurl = "{UNREACHABLE}"\nsecret = "a-secret-of-the-test"\nevents = ["pre-finish"]\n'
+    config.write_text(f'[volumes.main]\npath = "{data}"\n{hooks}')
+    # A process of its own: a session that nobody has closed says so when the process ends.
+    words = [sys.executable, "-m", "storage_proxy", "uploads", "finish", "--config", str(config), FAILED]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 3, done
+    assert [line for line in done.stderr.splitlines() if "(pre-finish) cannot be reached" not in line] == []
 
 
 # ---- the map --------------------------------------------------------------------------------------------------------

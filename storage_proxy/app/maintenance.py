@@ -4,6 +4,9 @@ Rules: what is built here serves nobody and runs no janitor. Its volumes never e
 settings say: the file that a person names here need not be the one that the replicas run with. It always syncs.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from storage_proxy.adapters.system import SystemClock, SystemEntropy
 from storage_proxy.app.hooking import Hooking
 from storage_proxy.app.volumes import ages_of, limits_of, open_volumes
@@ -22,7 +25,12 @@ class _Silence:
         return
 
 
-def open_service(settings: Settings) -> Service:
+@asynccontextmanager
+async def open_service(settings: Settings) -> AsyncIterator[Service]:
+    """PluginMissing."""
     ages, silence, hooking = ages_of(settings), _Silence(), Hooking(settings)
     volumes = open_volumes(settings, nothing_ends(ages), silence, hooking.rules, threads=THREADS)
-    return Service(volumes, SystemClock(), SystemEntropy(), silence, limits_of(settings), ages, hooking.receivers)
+    try:
+        yield Service(volumes, SystemClock(), SystemEntropy(), silence, limits_of(settings), ages, hooking.receivers)
+    finally:
+        await hooking.close()

@@ -1,15 +1,21 @@
 """Options that several commands share, and the settings that they choose."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 from pydantic import TypeAdapter, ValidationError
 
 from storage_proxy import settings as settings_room
-from storage_proxy.core.errors import UploadNotFound
+from storage_proxy.core.errors import StorageProxyError, UploadNotFound
 from storage_proxy.core.manifest import UploadId
+from storage_proxy.hooks.plugins import PluginMissing
+from storage_proxy.ports import NameMissing
 from storage_proxy.settings import Settings, SettingsError, spellings
+
+T = TypeVar("T")
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 DIRECTORY = click.Path(file_okay=False, path_type=Path)
@@ -52,6 +58,22 @@ def maintained(config: Path | None, data: Path | None) -> Settings:
     if config is not None and data is not None:
         raise click.UsageError("--data is for a directory without --config; with it, volumes are named in the file.")
     return chosen(config, data)
+
+
+def looked(context: click.Context, settings: Settings, volumes: Iterable[str], work: Coroutine[Any, Any, T]) -> T:
+    """Do the work on these volumes; whatever stops it becomes a sentence and an exit code."""
+    try:
+        return asyncio.run(work)
+    except PluginMissing as error:
+        raise SettingsWrong(f"hooks.plugins: {error}") from None
+    except NameMissing:
+        paths = ", ".join(str(settings.volumes[name].path) for name in volumes)
+        raise CannotLook(f"there is no .uploads in {paths}; no service has stored anything there.") from None
+    except StorageProxyError as error:
+        raise CannotLook(str(error)) from None
+    except KeyboardInterrupt:
+        click.echo("Interrupted; running it again is safe.", err=True)
+        context.exit(INTERRUPTED)
 
 
 def upload_named(text: str, settings: Settings) -> UploadId:

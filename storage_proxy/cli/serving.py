@@ -8,6 +8,8 @@ import click
 from storage_proxy import settings as settings_room
 from storage_proxy.adapters.page_files import read_page
 from storage_proxy.cli.choosing import DIRECTORY, FILE, SettingsWrong, chosen
+from storage_proxy.hooks import plugins
+from storage_proxy.hooks.plugins import PluginMissing
 from storage_proxy.settings import Settings, SettingsError
 from storage_proxy.settings.reference import render
 
@@ -45,9 +47,13 @@ def config() -> None:
 def check(file: Path) -> None:
     """Say whether `serve --config FILE` would start here, the environment included."""
     try:
-        settings_room.load(file, {})
+        hooks = settings_room.load(file, {}).hooks
+        # Their code is part of what would start.
+        plugins.load(hooks.plugins, hooks.timeout_seconds)
     except SettingsError as error:
         raise SettingsWrong(str(error)) from None
+    except PluginMissing as error:
+        raise SettingsWrong(f"{file}: hooks.plugins: {error}") from None
     click.echo(f"{file}: ok")
 
 

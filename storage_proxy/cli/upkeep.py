@@ -1,6 +1,5 @@
 """`verify` and `repair`: what lies on the volumes, against what was promised."""
 
-import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -8,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from storage_proxy.cli.choosing import CONFIG, DATA, INTERRUPTED, JSON, CannotLook, maintained, upload_named, worst
+from storage_proxy.cli.choosing import CONFIG, DATA, JSON, looked, maintained, upload_named, worst
 from storage_proxy.cli.tables import aligned, heading
-from storage_proxy.core.errors import StorageProxyError
 from storage_proxy.core.manifest import UploadId
 from storage_proxy.operations import repair as repairing
 from storage_proxy.operations import verify as verifying
 from storage_proxy.operations.verify import Discovery, Report
-from storage_proxy.ports import NameMissing
 from storage_proxy.settings import Settings
 
 if TYPE_CHECKING:
@@ -73,19 +70,10 @@ def _run(context: click.Context, settings: Settings, upload: str | None, as_json
     names = [only.volume] if only is not None else list(settings.volumes)
 
     async def each() -> dict[str, Report]:
-        service = open_service(settings)
-        return {name: await work(service, service.volumes[name], settings.expiry.orphans, only) for name in names}
+        async with open_service(settings) as service:
+            return {name: await work(service, service.volumes[name], settings.expiry.orphans, only) for name in names}
 
-    try:
-        reports = asyncio.run(each())
-    except NameMissing:
-        paths = ", ".join(str(settings.volumes[name].path) for name in names)
-        raise CannotLook(f"there is no .uploads in {paths}; no service has stored anything there.") from None
-    except StorageProxyError as error:
-        raise CannotLook(str(error)) from None
-    except KeyboardInterrupt:
-        click.echo("Interrupted; running it again is safe.", err=True)
-        context.exit(INTERRUPTED)
+    reports = looked(context, settings, names, each())
     status = worst([report.exit_status for report in reports.values()])
     if as_json:
         volumes = {name: _as_json(report) for name, report in reports.items()}

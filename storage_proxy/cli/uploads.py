@@ -5,7 +5,6 @@ and nothing else, on standard output. An upload is named by its whole id, which 
 the wrong upload some day.
 """
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -16,21 +15,19 @@ import click
 from storage_proxy.cli.choosing import (
     CONFIG,
     DATA,
-    INTERRUPTED,
     JSON,
-    CannotLook,
     Duration,
+    looked,
     maintained,
     upload_named,
 )
 from storage_proxy.cli.extent_map import drawn
 from storage_proxy.cli.tables import aligned, heading, size, span
-from storage_proxy.core.errors import NotFinished, NotYetPublished, Refused, StorageProxyError, UploadNotFound
+from storage_proxy.core.errors import NotFinished, NotYetPublished, Refused, UploadNotFound
 from storage_proxy.core.manifest import Phase, UploadId
 from storage_proxy.operations import overview
 from storage_proxy.operations.resume import resume
 from storage_proxy.operations.terminate import terminate as end
-from storage_proxy.ports import NameMissing
 from storage_proxy.settings import Settings
 
 if TYPE_CHECKING:
@@ -172,18 +169,10 @@ def _run(context: click.Context, settings: Settings, work: Callable[["Service"],
     from storage_proxy.app.maintenance import open_service
 
     async def working() -> T:
-        return await work(open_service(settings))
+        async with open_service(settings) as service:
+            return await work(service)
 
-    try:
-        return asyncio.run(working())
-    except NameMissing:
-        paths = ", ".join(str(volume.path) for volume in settings.volumes.values())
-        raise CannotLook(f"there is no .uploads in {paths}; no service has stored anything there.") from None
-    except StorageProxyError as error:
-        raise CannotLook(str(error)) from None
-    except KeyboardInterrupt:
-        click.echo("Interrupted; running it again is safe.", err=True)
-        context.exit(INTERRUPTED)
+    return looked(context, settings, settings.volumes, working())
 
 
 async def _rows(service: "Service", volume: str, phases: tuple[Phase, ...], older_than: float) -> AsyncIterator[Row]:
