@@ -1,4 +1,4 @@
-"""Forget an upload at its client's wish. A file that was published stays: it belongs to the volume."""
+"""Forget an upload. A file that was published stays: it belongs to the volume."""
 
 from functools import partial
 
@@ -11,9 +11,11 @@ from storage_proxy.ports import Asked, Asker
 
 
 async def terminate(service: Service, upload: UploadId, asker: Asker | None = None) -> None:
-    """The tombstone is durable before a byte is removed; an append that is on its way is refused by it."""
+    """The tombstone is durable before a byte is removed; an append that is on its way is refused by it.
+
+    `asker`: the client whose wish it is, which others may refuse; None: an operator's or our own, which nobody may."""
     volume = service.volume(upload)
-    if service.hooks.wants(Asked.TERMINATION):
+    if asker is not None and service.hooks.wants(Asked.TERMINATION):
         await require_permission(service, Asked.TERMINATION, await service.read(upload), asker)
     # Removed while it is open, its file would keep a name over NFS.
     await service.kept.seal(upload)

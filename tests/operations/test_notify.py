@@ -260,3 +260,13 @@ async def test_a_refused_end_leaves_the_upload_as_it_is() -> None:
     with pytest.raises(HookRefused, match="legal hold"):
         await terminate(world.replica.service, world.upload, ASKER)
     assert await world.phase() is Phase.OPEN
+
+
+async def test_an_end_that_no_client_asks_for_is_nobodys_to_refuse() -> None:
+    """An operator's, or our own of what was never told to a client."""
+    world = World(Asked.TERMINATION)
+    await world.create()
+    world.hooks.verdict = Verdict(refusal="It is under legal hold")
+    await terminate(world.replica.service, world.upload)
+    assert world.hooks.asked == []
+    assert await world.phase() is Phase.TERMINATED
