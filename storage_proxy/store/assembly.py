@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from storage_proxy.core import folding, transitions
-from storage_proxy.core.errors import PromisedBytesMissing, TargetNotAllowed, UploadNotFound
+from storage_proxy.core.errors import PromisedBytesMissing, ShareFault, TargetNotAllowed, UploadNotFound
 from storage_proxy.core.folding import Fold
 from storage_proxy.core.manifest import Digest, Manifest, Phase, Policy, Publication
+from storage_proxy.core.target import Target
 from storage_proxy.core.transitions import Stamp
 from storage_proxy.ports import (
     Entropy,
@@ -33,6 +34,7 @@ from storage_proxy.store.new_names import under_new_name
 # How much is copied between two syncs: the most that a crash makes somebody copy again.
 FOLD_BYTES_MAX = 64 << 20
 
+# Each was free when it was looked at, and taken when it was to be.
 NAMES_TRIED_MAX = 10_000
 
 
@@ -151,7 +153,7 @@ class Assembly:
             if manifest.phase is not Phase.PUBLISHING:
                 return manifest
             manifest = self._publish_once(manifest, stamp)
-        return self.fail(manifest, f"{NAMES_TRIED_MAX} names like {manifest.target.path!r} are taken", stamp)
+        return self.fail(manifest, f"{NAMES_TRIED_MAX} names like {manifest.target.path!r} were taken", stamp)
 
     def refute(self, manifest: Manifest, stamp: Stamp, computed: tuple[Digest, ...]) -> Manifest:
         """Fail a closed upload whose file was found to have another digest than was declared."""
@@ -160,7 +162,15 @@ class Assembly:
             return manifest
         return self._manifests.change(manifest.upload.key, transition).after
 
-    def _announce(self, manifest: Manifest, file: str, attempt: int, computed: tuple[Digest, ...] = ()) -> Manifest:
+    def _announce(
+        self,
+        manifest: Manifest,
+        file: str,
+        attempt: int,
+        computed: tuple[Digest, ...] = (),
+        taken: Publication | None = None,
+    ) -> Manifest:
+        """`taken`: by somebody else's file; it was announced before."""
         key = manifest.upload.key
         try:
             entry = self._filesystem.inspect(layout.within(key, file))
@@ -178,6 +188,8 @@ class Assembly:
         path = manifest.target.numbered(attempt).path
         publication = Publication(path, entry.inode, attempt)
         transition = partial(transitions.announce, file=file, publication=publication, computed=computed)
+        if taken is not None:
+            transition = partial(_unless_gone_on, taken=taken, announce=transition)
         return self._manifests.change(key, transition).after
 
     def _publish_once(self, manifest: Manifest, stamp: Stamp) -> Manifest:
@@ -231,9 +243,31 @@ class Assembly:
             return self.fail(manifest, f"a file {publication.path!r} exists already", stamp)
         assert manifest.assembly is not None
         try:
-            return self._announce(manifest, manifest.assembly.file, publication.attempt + 1)
+            attempt = self._free_after(manifest.target, publication.attempt)
+            return self._announce(manifest, manifest.assembly.file, attempt, taken=publication)
         except TargetNotAllowed as error:
             return self.fail(manifest, f"{error.path!r}: {error.reason}", stamp)
+
+    def _free_after(self, target: Target, taken: int) -> int:
+        """A number whose name is free: the next one, or, of many in a row that are taken, the first behind the row.
+
+        An announcement is dear and a look is cheap, so looks double their step and then halve it. What they find is
+        advice: the link decides."""
+        step = 1
+        while self._stands(target.numbered(taken + step).path):
+            taken, step = taken + step, step * 2
+        free = taken + step
+        while free - taken > 1:
+            middle = (taken + free) // 2
+            taken, free = (middle, free) if self._stands(target.numbered(middle).path) else (taken, middle)
+        return free
+
+    def _stands(self, path: str) -> bool:
+        try:
+            self._filesystem.inspect_target(path)
+        except (NameMissing, LinkInTheWay, ShareFault):
+            return False  # what is wrong with it, the link will say
+        return True
 
     def _already_consumed(self, manifest: Manifest, publication: Publication, stamp: Stamp) -> Manifest:
         """The assembly file's name is gone: the step was done, by us before a crash or by another replica."""
@@ -252,3 +286,8 @@ class Assembly:
     def fail(self, manifest: Manifest, reason: str, stamp: Stamp) -> Manifest:
         """Give publishing up, and keep the bytes."""
         return self._manifests.change(manifest.upload.key, partial(transitions.fail, reason=reason, stamp=stamp)).after
+
+
+def _unless_gone_on(manifest: Manifest, taken: Publication, announce: "partial[Manifest]") -> Manifest:
+    """Another replica that has gone on to another name may have put the file there already: then that one stands."""
+    return announce(manifest) if manifest.publication == taken else manifest

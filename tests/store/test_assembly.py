@@ -12,7 +12,7 @@ from storage_proxy.core.target import Target
 from storage_proxy.core.transitions import Stamp
 from storage_proxy.ports import NameRefused
 from storage_proxy.store import layout
-from storage_proxy.testing.filesystem import SimulatedShare
+from storage_proxy.testing.filesystem import ReplicaDead, SimulatedShare
 from storage_proxy.testing.replicas import VOLUME, Replica
 
 CONTENT = b"the whole file"
@@ -122,6 +122,71 @@ def test_keeping_both_takes_the_next_free_name(share: SimulatedShare, replica: R
     assert after.publication.path == "folder/file (2).bin"
     assert share.target_bytes("folder/file.bin") == b"theirs"
     assert share.target_bytes("folder/file (2).bin") == CONTENT
+
+
+@pytest.mark.parametrize("taken", [1, 2, 3, 4, 7, 8, 120])
+def test_however_many_names_are_taken_the_free_one_is_announced_once(
+    share: SimulatedShare, replica: Replica, taken: int
+) -> None:
+    target = Target(VOLUME, "folder/file.bin")
+    for number in range(taken):
+        share.plant_file(target.numbered(number).path, b"theirs")
+    key = closed(replica, Policy.KEEP_BOTH)
+    order: list[str] = []
+    share.before_call = lambda replica, operation, paths: order.append(operation)
+    after = replica.volume.assembly.publish(key, STAMP)
+    assert after.publication is not None
+    assert after.publication.path == target.numbered(taken).path
+    assert share.target_bytes(after.publication.path) == CONTENT
+    assert order.count("rename") == 3, "announced, announced under the free name, published"
+    assert order.count("link_target") == 2
+    # One to see whose file has the name, one for the number that is free, and some to find that.
+    assert order.count("inspect_target") <= 2 + 2 * (taken - 1).bit_length()
+
+
+def test_a_name_that_is_taken_between_the_look_and_the_link_is_passed_by(
+    share: SimulatedShare, replica: Replica
+) -> None:
+    share.plant_file("folder/file.bin", b"theirs")
+    key = closed(replica, Policy.KEEP_BOTH)
+
+    def come_first(name: str, operation: str, paths: tuple[str, ...]) -> None:
+        if operation == "link_target" and paths[1] in ("folder/file (1).bin", "folder/file (2).bin"):
+            share.plant_file(paths[1], b"theirs too")
+
+    share.before_call = come_first
+    after = replica.volume.assembly.publish(key, STAMP)
+    assert after.publication is not None
+    assert after.publication.path == "folder/file (3).bin"
+    assert share.target_bytes("folder/file (2).bin") == b"theirs too"
+    assert share.target_bytes("folder/file (3).bin") == CONTENT
+
+
+def test_a_replica_that_looks_for_a_name_while_another_publishes_and_dies_publishes_no_second_file(
+    share: SimulatedShare, replica: Replica
+) -> None:
+    share.plant_file("folder/file.bin", b"theirs")
+    key = closed(replica, Policy.KEEP_BOTH)
+    other = Replica(share, "other")
+    looked = False
+
+    def publish_and_die(name: str, operation: str, paths: tuple[str, ...]) -> None:
+        nonlocal looked
+        if name == "other" and operation == "sync_target":
+            raise ReplicaDead(name)
+        if name == "one" and (operation, paths) == ("inspect_target", ("folder/file (1).bin",)) and not looked:
+            looked = True
+            with pytest.raises(ReplicaDead):
+                other.volume.assembly.publish(key, STAMP)
+
+    share.before_call = publish_and_die
+    after = replica.volume.assembly.publish(key, STAMP)
+    assert looked
+    assert after.phase is Phase.PUBLISHED
+    assert after.publication is not None
+    assert after.publication.path == "folder/file (1).bin"
+    files = {path: text for path, text in share.tree().items() if not path.startswith(layout.ROOT)}
+    assert files == {"folder/file.bin": b"theirs", "folder/file (1).bin": CONTENT}
 
 
 def test_refusing_keeps_the_bytes_and_says_why(share: SimulatedShare, replica: Replica) -> None:
