@@ -158,7 +158,11 @@ def dress(cors: CorsRules | None) -> Callable[[web.Request, web.StreamResponse],
         if cors is not None:
             # M: on every answer of a TUS server; harmless on the others.
             headers[tus.TUS_RESUMABLE] = tus.VERSION
-            headers.update(cors_headers(cors, request.headers.get("Origin"), options=request.method == "OPTIONS"))
+            added = cors_headers(cors, request.headers.get("Origin"), options=request.method == "OPTIONS")
+            if "Vary" in added and "Vary" in headers:
+                # What the answer itself depends on stays: a cache would serve the page to who asked for JSON.
+                added["Vary"] = f"{headers['Vary']}, {added['Vary']}"
+            headers.update(added)
 
     return put_on
 

@@ -52,6 +52,18 @@ async def test_a_browser_gets_the_page_with_a_policy_that_lets_nothing_else_in(p
 
 
 @pytest.mark.usefixtures("built")
+async def test_caches_are_told_all_that_an_answer_depends_on(start: Start) -> None:
+    proxy = await start(cors={"origins": ["https://app.example.org"]})
+    for headers, path, depends in (
+        (BROWSER, "/", "Accept, Accept-Encoding, Origin"),
+        ({}, "/", "Accept, Origin"),
+        ({}, "/assets/index-Abc1.js", "Accept-Encoding, Origin"),
+        ({}, "/nothing", "Origin"),
+    ):
+        assert (await proxy.client.get(path, headers=headers)).headers.getall("Vary") == [depends]
+
+
+@pytest.mark.usefixtures("built")
 async def test_the_page_knows_the_volumes_the_usual_one_first_and_whether_there_is_a_key(
     start: Start, tmp_path: Path
 ) -> None:
