@@ -45,7 +45,11 @@ async def room_for(service: Service, volume: Volume, key: str, size: int) -> Asy
     try:
         yield
     except BaseException:
-        ledger.since[key] = before
+        if before:
+            ledger.since[key] = before
+        else:
+            # An upload that never came to be is found by no look: its entry would be left for ever.
+            ledger.since.pop(key, None)
         raise
 
 

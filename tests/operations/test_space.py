@@ -155,6 +155,7 @@ async def test_a_creation_that_fails_gives_its_room_back(monkeypatch: pytest.Mon
         patched.setattr(bench.one.volume.manifests, "create", fail)
         with pytest.raises(ShareFault):
             await bench.create(60 * KIB)
+    assert bench.one.volume.ledger.since == {}, "an upload that never was is not kept in mind"
     await bench.create(60 * KIB)
 
 
