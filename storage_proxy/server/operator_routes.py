@@ -40,6 +40,8 @@ LIMIT_MAX = 200
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+_DIGITS_MAX = 20
+
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -99,7 +101,7 @@ class OperatorRoutes:
             told["survey"] = dict(survey.facts) if survey is not None else None
             told["replicas"] = [_replica(seen) for seen in await seen_on(self._service, volume)]
         except (StorageProxyError, NameMissing) as error:
-            told["reason"] = str(error)
+            told["ready"], told["reason"] = False, str(error)
         return told
 
     async def uploads(self, request: web.Request) -> web.Response:
@@ -158,7 +160,8 @@ def _phases(told: list[str]) -> tuple[Phase, ...]:
 
 def _number(query: Mapping[str, str], parameter: str, default: int, number_max: int = 10**12) -> int:
     told = query.get(parameter, str(default))
-    if not (told.isascii() and told.isdigit() and int(told[:20]) <= number_max):
+    # Its length first: `int` refuses thousands of digits in its own words.
+    if not (told.isascii() and told.isdigit() and len(told) <= _DIGITS_MAX and int(told) <= number_max):
         raise ParameterMalformed(parameter=parameter, expected=f"a whole number, {number_max} at the most")
     return int(told)
 

@@ -10,10 +10,11 @@ import aiohttp
 import pytest
 
 from storage_proxy.app import build_manager
+from storage_proxy.core.errors import ShareFault
 from storage_proxy.core.events import UploadReaped
 from storage_proxy.core.manifest import UploadId
 from storage_proxy.operations.readiness import Readiness
-from storage_proxy.server import event_stream
+from storage_proxy.server import event_stream, operator_routes
 from storage_proxy.server.event_stream import EventStream
 from storage_proxy.testing.system import InlineWorkers
 from tests.server.proxy import TUS, Client, Proxy, settings_for, until
@@ -118,7 +119,19 @@ async def test_pages_follow_each_other(proxy: Proxy, operator: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["phase=strange", "limit=-1", "limit=201", "limit=x", "volume=other", "older_than=%C2%B2", "limit="]
+    "query",
+    [
+        "phase=strange",
+        "limit=-1",
+        "limit=201",
+        "limit=x",
+        "volume=other",
+        "older_than=%C2%B2",
+        "limit=",
+        "limit=" + "0" * 20 + "999",
+        "older_than=" + "0" * 20 + "9" * 5000,
+    ],
+    ids=lambda query: query[:30],
 )
 async def test_what_is_not_understood_is_refused(operator: Client, query: str) -> None:
     assert (await told(operator, f"uploads?{query}", 400))["type"].endswith("parameter-malformed")
@@ -140,6 +153,17 @@ async def test_volumes_are_told_with_space_survey_and_replicas(proxy: Proxy, ope
     assert 0 < volume["free"] <= volume["size"]
     assert volume["survey"]["owed"] == 0
     assert volume["replicas"][0]["appends"] == 0
+
+
+async def test_a_volume_that_gives_a_reason_is_not_called_ready(
+    proxy: Proxy, operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise ShareFault(operation="read", reason="Input/output error")
+
+    monkeypatch.setattr(operator_routes, "last_survey", fail)
+    (volume,) = (await told(operator, "volumes"))["volumes"]
+    assert (volume["ready"], "Input/output error" in volume["reason"]) == (False, True)
 
 
 async def test_a_failed_upload_is_finished_once_its_way_is_free(proxy: Proxy, operator: Client) -> None:
