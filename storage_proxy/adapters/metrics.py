@@ -67,6 +67,12 @@ UPLOADS: Mapping[type[Fact], str] = {
     events.UploadReaped: "reaped",
 }
 
+NOTICES: Mapping[type[Fact], str] = {
+    events.NoticeDelivered: "delivered",
+    events.NoticeDelayed: "delayed",
+    events.NoticeDropped: "dropped",
+}
+
 
 def label_of(error: str) -> str:
     """ShareFull -> share-full, as docs/errors.md spells it."""
@@ -111,6 +117,8 @@ class Metrics:
         kind = type(fact)
         if kind in UPLOADS and isinstance(fact, events.Event):
             self._pending.count(self._uploads, fact.upload.volume, UPLOADS[kind])
+        if kind in NOTICES and isinstance(fact, events.Event):
+            self._pending.count(self._notices, fact.upload.volume, NOTICES[kind])
         if (tell := self._tell.get(kind)) is not None:
             tell(fact)
 
@@ -203,6 +211,15 @@ class Metrics:
         for volume in volumes:
             for event in UPLOADS.values():
                 self._uploads.labels(volume, event)
+        self._notices = Counter(
+            "storage_proxy_notices",
+            "Notices to hooks, by what became of a try to deliver one; delayed is tried again, dropped is not.",
+            ("volume", "outcome"),
+            registry=registry,
+        )
+        for volume in volumes:
+            for outcome in NOTICES.values():
+                self._notices.labels(volume, outcome)
         self._appends = Gauge(
             "storage_proxy_appends_in_flight",
             "Request bodies being received.",
@@ -287,6 +304,11 @@ class Metrics:
         self._unassembled = self._gauge(
             "unassembled_bytes", "Promised bytes of unfinished uploads that are not in their one file yet.", survey
         )
+        self._oldest_closed = self._gauge(
+            "oldest_closed_seconds",
+            "Since the last byte of the oldest upload that is whole and not published; 0: there is none.",
+            survey,
+        )
         self._survey_seconds = self._gauge("survey_seconds", "How long the janitor's last round took.", survey)
         self._surveyed_at = self._gauge("survey_timestamp_seconds", "When the janitor's last round ended.", survey)
         for volume in volumes:
@@ -351,6 +373,7 @@ class Metrics:
             self._found.labels(fact.volume, phase.value).set(found.get(phase.value, 0))
         self._owed.labels(fact.volume).set(fact.owed)
         self._unassembled.labels(fact.volume).set(fact.unassembled)
+        self._oldest_closed.labels(fact.volume).set(fact.oldest_closed_seconds)
         self._survey_seconds.labels(fact.volume).set(fact.seconds)
         self._surveyed_at.labels(fact.volume).set_to_current_time()
 

@@ -182,6 +182,8 @@ class VolumeSurveyed(Fact):
     unassembled: int
     """promised bytes of unfinished uploads that are not in their one file yet"""
     seconds: float
+    oldest_closed_seconds: float = 0.0
+    """since the last byte of the oldest upload that is whole and not published; 0: there is none"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ async def reap(service: Service, volume: Volume) -> bool:
                 owed[key] = manifest.owed
         if service.limits.reserve_bytes is not None:
             space.note(service, volume, owed, await volume.run(volume.filesystem.space))
-        told = survey.told(volume.name, service.clock.monotonic() - began)
+        told = survey.told(volume.name, service.clock.monotonic() - began, service.clock.now())
         service.tell(told)
         await volume.run(partial(leave_note, volume, service, told))
     finally:

@@ -21,6 +21,7 @@ class Survey:
         self._phases: Counter[str] = Counter()
         self._owed = 0
         self._unassembled = 0
+        self._closed_at: list[float] = []
 
     def add(self, manifest: Manifest | None) -> None:
         """None: an upload that is gone, or whose manifest cannot be read."""
@@ -31,10 +32,14 @@ class Survey:
         if manifest.phase in (Phase.OPEN, Phase.CLOSED, Phase.PUBLISHING):
             self._unassembled += promised - manifest.assembled
         self._owed += manifest.owed
+        if manifest.phase in (Phase.CLOSED, Phase.PUBLISHING):
+            # By the change that closed it: what it waits for since changes nothing that clients see.
+            self._closed_at.append(manifest.changed_at)
 
-    def told(self, volume: str, seconds: float) -> VolumeSurveyed:
+    def told(self, volume: str, seconds: float, now: float) -> VolumeSurveyed:
         phases = tuple(sorted(self._phases.items()))
-        return VolumeSurveyed(volume, phases, self._owed, self._unassembled, seconds)
+        oldest = max((now - closed for closed in self._closed_at), default=0.0)
+        return VolumeSurveyed(volume, phases, self._owed, self._unassembled, seconds, max(0.0, oldest))
 
 
 def leave_note(volume: Volume, service: Service, told: VolumeSurveyed) -> None:
@@ -44,6 +49,7 @@ def leave_note(volume: Volume, service: Service, told: VolumeSurveyed) -> None:
         "owed": told.owed,
         "unassembled": told.unassembled,
         "seconds": told.seconds,
+        "oldest_closed_seconds": told.oldest_closed_seconds,
         "at": service.clock.now(),
     }
     try:

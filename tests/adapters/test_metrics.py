@@ -112,6 +112,11 @@ def test_errors_are_spelled_as_clients_hear_them() -> None:
         (events.VolumeSurveyed("main", (), 70, 8, 1.5), "volume_owed_bytes", {}, 70),
         (events.VolumeSurveyed("main", (), 70, 8, 1.5), "unassembled_bytes", {}, 8),
         (events.VolumeSurveyed("main", (), 70, 8, 1.5), "survey_seconds", {}, 1.5),
+        (events.VolumeSurveyed("main", (), 70, 8, 1.5), "oldest_closed_seconds", {}, 0),
+        (events.VolumeSurveyed("main", (), 70, 8, 1.5, 90.0), "oldest_closed_seconds", {}, 90),
+        (events.NoticeDelivered(UPLOAD, 1, "post-finish"), "notices_total", {"outcome": "delivered"}, 1),
+        (events.NoticeDelayed(UPLOAD, 1, "post-finish", "…"), "notices_total", {"outcome": "delayed"}, 1),
+        (events.NoticeDropped(UPLOAD, 1, "post-finish", "…"), "notices_total", {"outcome": "dropped"}, 1),
         (events.VolumeProbed("main", None, 50, 90), "volume_ready", {}, 1),
         (events.VolumeProbed("main", "it hangs", None, None), "volume_ready", {}, 0),
         (events.VolumeProbed("main", None, 50, 90), "volume_free_bytes", {}, 50),
@@ -127,6 +132,7 @@ def test_what_may_be_counted_is_there_before_it_has_happened(told: Told) -> None
     for name in ("fence_conflicts_total", "swept_files_total", "committed_bytes_total", "commit_seconds_count"):
         assert told(name, volume="main") == 0
     assert told("uploads_total", volume="main", event="failed") == 0
+    assert told("notices_total", volume="main", outcome="dropped") == 0
     assert told("appends_total", volume="main", ending="append-superseded") == 0
 
 
