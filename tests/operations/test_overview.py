@@ -180,6 +180,32 @@ async def test_every_replica_can_tell_what_one_janitor_has_counted(share: Simula
     assert (note.facts["phases"], note.facts["owed"]) == ({"open": 1, "published": 1}, 6)
 
 
+async def test_the_oldest_upload_that_is_whole_and_not_published_is_known_by_its_age(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage_proxy.operations.reap.carry_on", lambda service, upload: None)
+
+    def survey() -> VolumeSurveyed:
+        return [event for event in replica.listener.events if isinstance(event, VolumeSurveyed)][-1]
+
+    async def close(name: str) -> None:
+        upload = await new(replica, name)
+        staged = replica.volume.chunks.stage(upload.key, 0)
+        staged.write([b"0123456789"])
+        # Not sealed: closed, and left for somebody to assemble.
+        replica.volume.chunks.promise(upload.key, staged, staged.snapshot(sealed=False), replica.service.stamp())
+
+    await new(replica, "open")
+    assert await reap(replica.service, replica.volume)
+    assert survey().oldest_closed_seconds == 0
+    await close("first")
+    replica.clock.advance(100)
+    await close("second")
+    replica.clock.advance(20)
+    assert await reap(replica.service, replica.volume)
+    assert (dict(survey().phases), survey().oldest_closed_seconds) == ({"open": 1, "closed": 2}, 120)
+
+
 async def test_replicas_see_each_other_until_one_has_been_silent_for_long(
     share: SimulatedShare, replica: Replica
 ) -> None:
