@@ -2,10 +2,11 @@
 
 Rules: a path is checked once, here, when it enters; a `Target` that exists is a safe one as far as its *text* goes.
 (That no symbolic link on the share leads outside is the file system port's promise.) A path's first part is never the
-service's own directory.
+service's own directory, nor what some server may take for it.
 """
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,6 +19,13 @@ PART_BYTES_MAX = 255
 PATH_BYTES_MAX = 4000
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# What Unicode calls default-ignorable: HFS+ looks at none of them, and people see none.
+_IGNORABLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+# The short name that a Windows server makes of STAGING: `UPLOAD~1`, or, where that is taken, one with a checksum.
+_SHORT = re.compile("(?:uploads?|up[0-9a-f]{4})~[0-9]+")
 _VFID = re.compile(r"(?:(?P<scope>[A-Za-z0-9_.:-]*[A-Za-z0-9_])/)?(?P<folder>[0-9a-fA-F-]{32,36})")
 
 
@@ -82,9 +90,18 @@ def check_path(path: str) -> None:
             raise refuse(f"a part of it is {part!r}")
         if len(part.encode()) > PART_BYTES_MAX:
             raise refuse(f"a part of it is longer than {PART_BYTES_MAX} bytes")
-    # Some servers export directories whose names do not tell upper from lower case.
-    if parts[0].casefold() == STAGING:
+    first = _folded(parts[0])
+    if first == STAGING or _SHORT.fullmatch(first):
         raise refuse(f"{STAGING} is the service's own directory")
+
+
+def _folded(part: str) -> str:
+    """What names have in common that some server takes for the same one: servers that do not tell upper from lower
+    case, that normalise, that leave out what cannot be seen; and Windows, to which dots and spaces at the end are
+    nothing and a colon begins the name of a stream."""
+    folded = _IGNORABLE.sub("", unicodedata.normalize("NFKC", part)).casefold()
+    # Once more: folding may have brought in what is not normal.
+    return unicodedata.normalize("NFKC", folded).partition(":")[0].rstrip(" .")
 
 
 def join(*parts: str) -> str:
