@@ -142,7 +142,12 @@ def _service(settings: Settings, hooking: Hooking, metrics: Metrics | None, stre
 
 
 def _cors(settings: Settings) -> CorsRules:
-    return CorsRules(settings.cors.origins, settings.cors.credentials, settings.cors.max_age)
+    cors, access = settings.cors, settings.access
+    keyless = settings.files.enabled and not access.keys and not access.open_to_everyone
+    if keyless and "origins" not in cors.model_fields_set:
+        # It listens on loopback only, but a browser there opens pages of everybody (docs/decisions/0026).
+        return CorsRules((), this_machine=True, max_age_seconds=cors.max_age)
+    return CorsRules(cors.origins, credentials=cors.credentials, max_age_seconds=cors.max_age)
 
 
 def _routes(settings: Settings, service: Service, readiness: Readiness) -> list[web.RouteDef]:

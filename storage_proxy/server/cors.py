@@ -5,6 +5,7 @@ where it could have read a sentence. The lists below are the whole of it: a head
 for pages.
 """
 
+import re
 from dataclasses import dataclass
 
 METHODS = ("OPTIONS", "HEAD", "GET", "POST", "PUT", "PATCH", "DELETE")
@@ -68,16 +69,22 @@ ANSWER_HEADERS = (
 )
 
 
+# Not `null`: a sandboxed frame on any page says that of itself.
+_THIS_MACHINE = re.compile(r"https?://(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?")
+
+
 @dataclass(frozen=True, slots=True)
 class CorsRules:
     origins: tuple[str, ...] = ("*",)
+    this_machine: bool = False
+    """also every page that the browser's own machine serves, from whatever port"""
     credentials: bool = False
     max_age_seconds: float = 86400.0
 
 
 def cors_headers(rules: CorsRules, origin: str | None, *, options: bool) -> dict[str, str]:
     """What to add to an answer; `options`: it may be the answer to a preflight question."""
-    if not rules.origins:
+    if not rules.origins and not rules.this_machine:
         return {}
     headers: dict[str, str] = {}
     if "*" in rules.origins:
@@ -85,7 +92,7 @@ def cors_headers(rules: CorsRules, origin: str | None, *, options: bool) -> dict
     else:
         # Also without an origin of ours: a cache must not hand this answer to a page that would be allowed.
         headers["Vary"] = "Origin"
-        if origin not in rules.origins or origin is None:
+        if origin is None or not _is_allowed(rules, origin):
             return headers
         headers["Access-Control-Allow-Origin"] = origin
         if rules.credentials:
@@ -96,3 +103,7 @@ def cors_headers(rules: CorsRules, origin: str | None, *, options: bool) -> dict
         headers["Access-Control-Max-Age"] = str(int(rules.max_age_seconds))
     headers["Access-Control-Expose-Headers"] = ", ".join(ANSWER_HEADERS)
     return headers
+
+
+def _is_allowed(rules: CorsRules, origin: str) -> bool:
+    return origin in rules.origins or (rules.this_machine and _THIS_MACHINE.fullmatch(origin) is not None)

@@ -256,7 +256,8 @@ class Cors(Section):
     """Which web pages may upload from a browser."""
 
     origins: Annotated[tuple[str, ...], Listed] = ("*",)
-    """Origins such as `https://app.example.org`; `*` for all; none at all turns CORS off."""
+    """Origins such as `https://app.example.org`; `*` for all; none at all turns CORS off. Where none are named and
+    plain TUS needs no key, only pages of this machine may upload (`http://localhost:5173`, `127.0.0.1`, `[::1]`)."""
     credentials: bool = False
     """Whether browsers may send cookies along; needs the origins by name."""
     max_age: Duration = DAY

@@ -31,6 +31,8 @@ class Start(Protocol):
 
 
 def settings_for(directory: Path, **sections: Any) -> Settings:
+    # As with a key: what is not about origins is tested from any.
+    sections.setdefault("cors", {"origins": ["*"]})
     quick = {"drain_seconds": 5.0, "event_loop": "asyncio", **sections.pop("server", {})}
     return Settings(server=quick, volumes={"main": {"path": directory}} | sections.pop("volumes", {}), **sections)
 

@@ -116,6 +116,50 @@ async def test_with_named_origins_only_these_are_allowed(start: Start) -> None:
         assert refused.headers["Vary"] == "Origin"
 
 
+LOCAL = ["http://localhost:5173", "http://localhost", "https://127.0.0.1:8443", "http://[::1]:3000"]
+FOREIGN = [
+    "https://evil.example",
+    "http://localhost.evil.example",
+    "http://127.0.0.1.evil.example:80",
+    "http://evil.example:80@localhost",
+    "http://localhost:5173.evil.example",
+    "http://192.168.0.2",
+    "ftp://localhost",
+    "null",
+]
+
+
+async def test_without_a_key_and_a_word_on_it_pages_of_this_machine_are_allowed_and_no_others(start: Start) -> None:
+    proxy = await start(cors={})
+    asking = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "tus-resumable"}
+    for origin in LOCAL:
+        allowed = await proxy.client.options("/files", headers={"Origin": origin, **asking})
+        assert allowed.headers["Access-Control-Allow-Origin"] == origin
+        assert "Tus-Resumable" in allowed.headers["Access-Control-Allow-Headers"]
+    for origin in FOREIGN:
+        refused = await proxy.client.options("/files", headers={"Origin": origin, **asking})
+        assert not [name for name in refused.headers if name.lower().startswith("access-control")], origin
+        assert refused.headers["Vary"] == "Origin"
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"access": {"keys": [KEY]}},
+        {"access": {"open_to_everyone": True}},
+        {"cors": {"origins": ["*"]}},
+        {"files": {"enabled": False}, "tokens": {"secret": TOKEN_SECRET}},
+    ],
+    ids=str,
+)
+async def test_who_has_a_key_or_says_so_takes_uploads_from_pages_of_everywhere(
+    start: Start, sections: dict[str, Any]
+) -> None:
+    proxy = await start(**{"cors": {}, **sections})
+    answer = await proxy.client.options("/files", headers={"Origin": "https://app.example.org"})
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+
+
 async def test_without_origins_there_is_no_cors(start: Start) -> None:
     proxy = await start(cors={"origins": []})
     answer = await proxy.client.options("/files", headers={"Origin": "https://x.example"})
