@@ -59,7 +59,19 @@ def test_every_test_that_the_promises_name_is_there() -> None:
         assert f"def {test}(" in (ROOT / "tests" / file).read_text(), f"{file}::{test}"
 
 
-@pytest.mark.parametrize("page", sorted([ROOT / "README.md", *DOCS.rglob("*.md")]), ids=lambda page: page.name)
+def pages() -> list[Path]:
+    rooms = [DOCS, *(ROOT / name for name in ("bench", "config", "deploy", "storage_proxy", "tests"))]
+    found = [ROOT / "README.md", *(page for room in rooms for page in room.rglob("*.md"))]
+    return sorted(page for page in found if "node_modules" not in page.parts)
+
+
+def test_the_rooms_of_the_table_are_there() -> None:
+    named = re.findall(r"^\| .+\? \| `([^`]+)`", (DOCS / "ARCHITECTURE.md").read_text(), re.MULTILINE)
+    assert len(named) > 5
+    assert [room for room in named if not any((top / room).exists() for top in (ROOT / "storage_proxy", ROOT))] == []
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_no_link_leads_nowhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if "://" not in link:
