@@ -2,11 +2,12 @@
 
 Rules: an application is built inside the process that serves it, after any fork. A volume that cannot be meant (not
 there, a link where our directory should be) stops the start with a sentence; one that hangs does not, for the others
-have work to do.
+have work to do. It is looked at as soon as it answers, and if it cannot be meant the replica ends then.
 """
 
 import asyncio
 import os
+import signal
 import socket
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
@@ -55,6 +56,9 @@ SERVICE = web.AppKey("SERVICE", Service)
 # At start-up a volume that hangs is not waited for longer: the others have work to do.
 START_SECONDS = 5.0
 
+# Between two looks at whether it answers by now.
+LATE_SECONDS = 1.0
+
 # aiohttp waits for open requests this long, and once more as long after it has broken off their bodies.
 DRAIN_SHARE_OF_REQUESTS = 0.4
 
@@ -90,7 +94,7 @@ def build(settings: Settings, shared: Path | None = None) -> web.Application:
             app.add_routes(
                 [route for prefix in prefixes for route in _metrics_routes(settings, metrics).routes(prefix)]
             )
-    app.cleanup_ctx.append(partial(_working, settings, service, hooking))
+    app.cleanup_ctx.append(partial(_working, settings, service, hooking, readiness))
     app.cleanup_ctx.append(partial(_watching, service, readiness, probers))
     if settings.manager.listen is not None:
         app.cleanup_ctx.append(partial(_managing, settings, service, readiness, stream, metrics))
@@ -197,14 +201,18 @@ def replica() -> str:
 # ---- from start to end ----------------------------------------------------------------------------------------------
 
 
-async def _working(settings: Settings, service: Service, hooking: Hooking, app: web.Application) -> AsyncIterator[None]:
+async def _working(
+    settings: Settings, service: Service, hooking: Hooking, readiness: Readiness, app: web.Application
+) -> AsyncIterator[None]:
     """The volumes are there, the janitor goes round, and what happens is told."""
     notifier = hooking.notifier(service)
-    await asyncio.gather(*(_prepare(settings, volume) for volume in service.volumes.values()))
+    late = await asyncio.gather(*(_prepare_soon(settings, readiness, each) for each in service.volumes.values()))
     janitor = asyncio.create_task(reap_for_ever(service, settings.expiry.sweep_every))
     janitor.add_done_callback(_tell_of_a_dead_janitor)
     yield
-    janitor.cancel()
+    for task in (janitor, *late):
+        if task is not None:
+            task.cancel()
     seconds = settings.server.drain_seconds * (1 - 2 * DRAIN_SHARE_OF_REQUESTS)
     # Half of it for each: what the first publishes is told by the second.
     await service.settle(seconds / 2)
@@ -258,15 +266,38 @@ async def _managing(
     await runner.cleanup()
 
 
+async def _prepare_soon(settings: Settings, readiness: Readiness, volume: Volume) -> "asyncio.Task[None] | None":
+    try:
+        await _prepare(settings, volume)
+    except ShareStalled as error:
+        # The others are served; this one by itself as soon as it answers. /health/ready tells.
+        structlog.get_logger().warning("volume_hangs", volume=volume.name, detail=str(error))
+        return asyncio.create_task(_prepare_late(settings, readiness, volume))
+    return None
+
+
+async def _prepare_late(settings: Settings, readiness: Readiness, volume: Volume) -> None:
+    while True:
+        await asyncio.sleep(LATE_SECONDS)
+        # Not asked by threads of its own while it hangs: each look would hold one more.
+        if readiness.reason(volume) is not None:
+            continue
+        try:
+            return await _prepare(settings, volume)
+        except ShareStalled:
+            continue
+        except CannotStart as error:
+            structlog.get_logger().error("volume_refused", volume=volume.name, detail=str(error))
+            # What would have stopped the start ends the replica in good order; started anew, it says so and ends.
+            return os.kill(os.getpid(), signal.SIGTERM)
+
+
 async def _prepare(settings: Settings, volume: Volume) -> None:
+    """CannotStart, ShareStalled."""
     path = settings.volumes[volume.name].path
     try:
         await volume.workers.run(volume.manifests.prepare, START_SECONDS)
         faults = await volume.workers.run(partial(start_up_faults, path), START_SECONDS)
-    except ShareStalled as error:
-        # The others are served; this one by itself as soon as it answers. /health/ready tells.
-        structlog.get_logger().warning("volume_hangs", volume=volume.name, detail=str(error))
-        return
     except NameMissing:
         raise CannotStart(f"volumes.{volume.name}.path: there is no directory {path}; mount or create it.") from None
     except LinkInTheWay:

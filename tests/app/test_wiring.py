@@ -1,4 +1,6 @@
 import asyncio
+import os
+import signal
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,7 +12,7 @@ from aiohttp import web
 from storage_proxy.adapters.posix import PosixFilesystem
 from storage_proxy.app import SERVICE, CannotStart, build, wiring
 from storage_proxy.core.target import Layout
-from tests.server.proxy import TUS, Client, settings_for
+from tests.server.proxy import TUS, Client, settings_for, until
 
 
 def test_what_the_settings_say_arrives_where_it_counts(tmp_path: Path) -> None:
@@ -56,6 +58,39 @@ async def test_a_volume_that_hangs_at_the_start_holds_up_no_other(
         assert (await client.post("/files", headers={**TUS, "Upload-Length": "0"})).status == 201
     finally:
         back.set()
+
+
+async def test_a_volume_that_hung_at_the_start_is_looked_at_when_it_answers(
+    aiohttp_client: Callable[..., Awaitable[Client]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its `.uploads` may be a link that would lead every upload out of the volume."""
+    hung, healthy, elsewhere, back = tmp_path / "hung", tmp_path / "healthy", tmp_path / "elsewhere", threading.Event()
+    make_directory = PosixFilesystem.make_directory
+    make_two(hung, healthy, elsewhere)
+    (hung / ".uploads").symlink_to(elsewhere)
+
+    def hang(self: PosixFilesystem, path: str) -> bool:
+        if self._root == str(hung):
+            back.wait(60)
+        return make_directory(self, path)
+
+    ended: list[tuple[int, int]] = []
+    monkeypatch.setattr(PosixFilesystem, "make_directory", hang)
+    monkeypatch.setattr(wiring, "START_SECONDS", 0.1)
+    monkeypatch.setattr(wiring, "LATE_SECONDS", 0.01)
+    monkeypatch.setattr(os, "kill", lambda pid, number: ended.append((pid, number)))
+
+    async def has_ended() -> bool:
+        return bool(ended)
+
+    with structlog.testing.capture_logs() as lines:
+        await aiohttp_client(build(settings_for(healthy, volumes={"slow": {"path": hung}})))
+        assert ended == []
+        back.set()
+        await until(has_ended)
+    assert ended == [(os.getpid(), signal.SIGTERM)]
+    (line,) = [line for line in lines if line["event"] == "volume_refused"]
+    assert (line["volume"], "move it away" in line["detail"]) == ("slow", True)
 
 
 async def test_a_janitor_that_dies_is_told_of(
