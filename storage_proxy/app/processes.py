@@ -29,7 +29,7 @@ from gunicorn.app.base import BaseApplication
 
 from storage_proxy import logs
 from storage_proxy.adapters import counting
-from storage_proxy.app.wiring import CannotStart, build, replica, runner_of
+from storage_proxy.app.wiring import REFUSED, CannotStart, build, replica, runner_of
 from storage_proxy.settings import Settings
 
 
@@ -66,7 +66,8 @@ async def _serve(settings: Settings) -> None:
     told_to_stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, _stop, told_to_stop)
-    runner = runner_of(build(settings), settings)
+    app = build(settings)
+    runner = runner_of(app, settings)
     try:
         await runner.setup()
         try:
@@ -76,6 +77,8 @@ async def _serve(settings: Settings) -> None:
         log.info("serving", listen=str(listen), volumes=list(settings.volumes), replica=replica())
         await told_to_stop.wait()
         log.info("stopping", seconds=settings.server.drain_seconds)
+        for sentence in app[REFUSED]:
+            raise CannotStart(sentence)
     finally:
         try:
             await asyncio.wait_for(runner.cleanup(), settings.server.drain_seconds)

@@ -52,6 +52,8 @@ from storage_proxy.server.uploading import FilesRules, Uploading
 from storage_proxy.settings import Settings
 
 SERVICE = web.AppKey("SERVICE", Service)
+REFUSED = web.AppKey("REFUSED", list[str])
+"""sentences such as CannotStart's, of what was found only later"""
 
 # At start-up a volume that hangs is not waited for longer: the others have work to do.
 START_SECONDS = 5.0
@@ -84,7 +86,7 @@ def build(settings: Settings, shared: Path | None = None) -> web.Application:
     probers = {name: ThreadWorkers(f"{name}-probe", threads=1) for name in service.volumes}
     readiness = Readiness(service, probers)
     app = web.Application(middlewares=[outermost(service, replica())], handler_args=CONNECTIONS)
-    app[SERVICE] = service
+    app[SERVICE], app[REFUSED] = service, []
     app.on_response_prepare.append(dress(_cors(settings)))
     app.add_routes(_routes(settings, service, readiness))
     if metrics is not None:
@@ -206,7 +208,8 @@ async def _working(
 ) -> AsyncIterator[None]:
     """The volumes are there, the janitor goes round, and what happens is told."""
     notifier = hooking.notifier(service)
-    late = await asyncio.gather(*(_prepare_soon(settings, readiness, each) for each in service.volumes.values()))
+    volumes = service.volumes.values()
+    late = await asyncio.gather(*(_prepare_soon(settings, readiness, each, app[REFUSED]) for each in volumes))
     janitor = asyncio.create_task(reap_for_ever(service, settings.expiry.sweep_every))
     janitor.add_done_callback(_tell_of_a_dead_janitor)
     yield
@@ -266,17 +269,19 @@ async def _managing(
     await runner.cleanup()
 
 
-async def _prepare_soon(settings: Settings, readiness: Readiness, volume: Volume) -> "asyncio.Task[None] | None":
+async def _prepare_soon(
+    settings: Settings, readiness: Readiness, volume: Volume, refused: list[str]
+) -> "asyncio.Task[None] | None":
     try:
         await _prepare(settings, volume)
     except ShareStalled as error:
         # The others are served; this one by itself as soon as it answers. /health/ready tells.
         structlog.get_logger().warning("volume_hangs", volume=volume.name, detail=str(error))
-        return asyncio.create_task(_prepare_late(settings, readiness, volume))
+        return asyncio.create_task(_prepare_late(settings, readiness, volume, refused))
     return None
 
 
-async def _prepare_late(settings: Settings, readiness: Readiness, volume: Volume) -> None:
+async def _prepare_late(settings: Settings, readiness: Readiness, volume: Volume, refused: list[str]) -> None:
     while True:
         await asyncio.sleep(LATE_SECONDS)
         # Not asked by threads of its own while it hangs: each look would hold one more.
@@ -288,7 +293,8 @@ async def _prepare_late(settings: Settings, readiness: Readiness, volume: Volume
             continue
         except CannotStart as error:
             structlog.get_logger().error("volume_refused", volume=volume.name, detail=str(error))
-            # What would have stopped the start ends the replica in good order; started anew, it says so and ends.
+            # What would have stopped the start ends the replica, in good order.
+            refused.append(str(error))
             return os.kill(os.getpid(), signal.SIGTERM)
 
 

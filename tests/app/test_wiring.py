@@ -10,8 +10,9 @@ import structlog
 from aiohttp import web
 
 from storage_proxy.adapters.posix import PosixFilesystem
-from storage_proxy.app import SERVICE, CannotStart, build, wiring
+from storage_proxy.app import SERVICE, CannotStart, build, processes, wiring
 from storage_proxy.core.target import Layout
+from storage_proxy.settings import Settings
 from tests.server.proxy import TUS, Client, settings_for, until
 
 
@@ -84,13 +85,35 @@ async def test_a_volume_that_hung_at_the_start_is_looked_at_when_it_answers(
         return bool(ended)
 
     with structlog.testing.capture_logs() as lines:
-        await aiohttp_client(build(settings_for(healthy, volumes={"slow": {"path": hung}})))
+        app = build(settings_for(healthy, volumes={"slow": {"path": hung}}))
+        await aiohttp_client(app)
         assert ended == []
         back.set()
         await until(has_ended)
     assert ended == [(os.getpid(), signal.SIGTERM)]
     (line,) = [line for line in lines if line["event"] == "volume_refused"]
     assert (line["volume"], "move it away" in line["detail"]) == ("slow", True)
+    assert app[wiring.REFUSED] == [line["detail"]]
+
+
+async def test_a_replica_that_refuses_a_volume_late_ends_as_one_that_could_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a sentence and not with 0: whoever restarts it must know that it has failed."""
+
+    def build_and_refuse(settings: Settings) -> web.Application:
+        app = build(settings)
+
+        async def refuse(app: web.Application) -> None:
+            app[wiring.REFUSED].append("its .uploads is a link")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        app.on_startup.append(refuse)
+        return app
+
+    monkeypatch.setattr(processes, "build", build_and_refuse)
+    with pytest.raises(CannotStart, match="is a link"):
+        await asyncio.wait_for(processes._serve(settings_for(tmp_path, server={"listen": "127.0.0.1:0"})), 30)
 
 
 async def test_a_janitor_that_dies_is_told_of(
