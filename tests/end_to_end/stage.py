@@ -5,20 +5,20 @@ Between a client and a proxy there may be a `Balancer`: here it is only the slow
 """
 
 import asyncio
+import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from urllib.parse import urljoin
 
 import pytest
 
 from tests.end_to_end import proxies
 from tests.end_to_end.balancer import Balancer
-from tests.end_to_end.clients import MIB, TUS, Client, sha256
-from tests.end_to_end.proxies import KINDS, Kind, Proxy
+from tests.end_to_end.clients import MIB, Client, sha256
+from tests.end_to_end.proxies import KINDS, Proxy
 from tests.end_to_end.replicas import Replica, Replicas, until
 
 # One connection's: an upload takes seconds, so that it can be met on its way.
@@ -31,8 +31,6 @@ class Stage:
     replicas: Replicas
     client: Client
     proxies: dict[str, Proxy] = field(default_factory=dict)
-    announced: frozenset[str] = frozenset()
-    """the extensions that OPTIONS names"""
 
     def proxy(self, name: str) -> Proxy:
         if name not in self.proxies:
@@ -55,16 +53,6 @@ class Stage:
             assert (await self.client.status(replica.url, path))["phase"] == "published"
         await self.swept(path)
 
-    async def speaks_draft(self, version: str) -> bool:
-        """Whether it takes a creation in that interop version of the IETF draft."""
-        url = f"{self.replicas.all[0].url}/files"
-        made = await self.client.ask(
-            "POST", url, {"Upload-Draft-Interop-Version": version, "Upload-Complete": "?0"}, b"a first byte"
-        )
-        if made.status == 201:
-            await self.client.ask("DELETE", urljoin(url, made.headers["Location"]), TUS)
-        return made.status == 201
-
     async def who_served(self, request: str) -> list[Replica]:
         """By the id of the request, from what the replicas log."""
 
@@ -84,7 +72,7 @@ class Stage:
         home.mkdir()
         behind = [Replica(each.name, self.replicas.data, home) for each in self.replicas.all] if down else []
         plain = KINDS[kind]
-        its = Kind(plain.program, plain.render, {**plain.more, **more})
+        its = replace(plain, more={**plain.more, **more})
         proxy = Proxy(f"another {kind}", its, behind or self.replicas.all, home)
         try:
             await proxy.start()
@@ -108,18 +96,47 @@ class Stage:
         except AssertionError as error:
             raise AssertionError(f"left of {path}: {found}") from error
 
-    async def roll(self, network: Balancer, total: int, unfinished: Callable[[], Awaitable[bool]]) -> None:
-        """Stop one replica after the other and start it again; the last before half of `total` has passed."""
-        for replica, reached in zip(self.replicas.all, (total // 6, total // 3, total // 2), strict=True):
-            await until(f"{reached} bytes are on their way", partial(_at_least, network, reached), 60)
-            # The others may go on, but not to the end, however long a new one takes to come.
-            network.hold_after(2 * MIB)
+    async def roll(self, network: Balancer, kind: str, total: int, unfinished: Callable[[], Awaitable[bool]]) -> None:
+        """Stop one replica after the other and start it again; the last before half of `total` has passed.
 
+        Unless the proxy collects bodies first, each is stopped while it has one, and its client is told to come again.
+        """
+        collects = KINDS[kind].collects
+        left, met = list(self.replicas.all), 0
+        for reached in (total // 6, total // 3, total // 2):
+            await until(f"{reached} bytes are on their way", partial(_at_least, network, reached), 60)
+            replica = left[0] if collects else await self._receiving(network, left)
+            left.remove(replica)
+            said = replica.log.stat().st_size
             replica.tell_to_stop()
+            # The others may go on, but not to the end, however long a new one takes to come.
+            network.go_on()
+            network.hold_after(2 * MIB)
             assert await replica.ended(15) == 0
+            met += await asyncio.to_thread(_bodies_ended_by_drain, replica.log, said)
             await replica.restart()
             assert await unfinished(), "all was over before the replica was back"
             network.go_on()
+        assert met > 0 or collects, "no replica had a body when it was stopped"
+
+    async def _receiving(self, network: Balancer, among: Sequence[Replica]) -> Replica:
+        """One that has a body on its way; the network stands still then, so that it has it for as long as we like."""
+
+        async def look() -> Replica | None:
+            network.hold_after(0)
+            for replica in among:
+                metrics = await self.client.ask("GET", f"http://127.0.0.1:{replica.manager_port}/metrics")
+                if b"storage_proxy_appends_in_flight 0.0\n" not in metrics.body:
+                    return replica
+            network.go_on()
+            return None
+
+        return await until("a replica has a body on its way", look)
+
+
+def _bodies_ended_by_drain(log: Path, since: int) -> int:
+    lines = (json.loads(line) for line in log.read_bytes()[since:].splitlines() if line.startswith(b"{"))
+    return sum(line["event"] == "append_ended" and line["ending"] == "Draining" for line in lines)
 
 
 async def _at_least(network: Balancer, reached: int) -> bool:
@@ -133,8 +150,6 @@ async def set_up(home: Path) -> AsyncIterator[Stage]:
         stage = Stage(home, Replicas(home / "replicas"), client)
         try:
             started = await stage.replicas.start(3)
-            offer = await client.ask("OPTIONS", f"{started[0].url}/files")
-            stage.announced = frozenset(offer.headers["Tus-Extension"].split(","))
             for name, kind in KINDS.items():
                 if proxies.missing(kind.program) is None:
                     stage.proxies[name] = Proxy(name, kind, started, home)
