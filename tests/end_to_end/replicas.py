@@ -45,6 +45,7 @@ secret = "{token_secret}"
 path = "{data}"
 [files]
 conflict = "keep-both"
+interim_responses = "{interim_responses}"
 [limits]
 body_idle_seconds = {body_idle_seconds}
 closer_wait_seconds = {closer_wait_seconds}
@@ -67,6 +68,7 @@ DEFAULTS: Mapping[str, object] = {
     "drain_seconds": 6,
     "body_idle_seconds": 20,
     "closer_wait_seconds": 3,
+    "interim_responses": "direct",
     "checkpoint_seconds": 1,
     "ended": "1h",
     "orphans": "2s",
