@@ -16,7 +16,7 @@ export interface Answer {
 }
 
 export type Verdict =
-  | { then: 'again'; seconds: number; why: string }
+  | { then: 'again'; seconds: number; why: string; alone: boolean }
   | { then: 'smaller' }
   | { then: 'key'; why: string }
   | { then: 'assembling' }
@@ -26,8 +26,16 @@ export type Verdict =
 const PROBLEM = 'urn:storage-proxy:problem:'
 const PAUSES = [1, 2, 4, 8, 15, 30]
 
-/** Trying again does not bring back what is lost, though their status is 5xx. */
-const FINAL = new Set(['manifest-unreadable', 'manifest-too-new', 'promised-bytes-missing'])
+/** Trying again does not bring back what is lost, nor make other bytes of what is stored, though 5xx and 409 pass. */
+const FINAL = new Set([
+  'manifest-unreadable',
+  'manifest-too-new',
+  'promised-bytes-missing',
+  'chunk-conflict',
+  'pieces-exhausted',
+])
+/** What is in the way of this one upload, and of no other. */
+const ALONE = new Set([409, 423])
 const GONE = new Set(['upload-not-found', 'upload-gone'])
 const OVER = new Set([404, 410])
 
@@ -50,7 +58,7 @@ export function readAnswer(status: number, retryAfter: string | null, body: stri
 /** `answer` is null when there was none; `attempt` counts those in a row that brought nothing. */
 export function judge(answer: Answer | null, attempt: number): Verdict {
   const pause = PAUSES[Math.min(attempt, PAUSES.length - 1)] ?? 30
-  if (answer === null) return { then: 'again', seconds: pause, why: 'The connection was lost.' }
+  if (answer === null) return { then: 'again', seconds: pause, why: 'The connection was lost.', alone: false }
   const { status, slug, detail } = answer
   const why = detail ?? (status >= 502 ? 'The server cannot be reached.' : `The server answered ${status}.`)
   if (status === 401) return { then: 'key', why: 'This service asks for a key.' }
@@ -60,7 +68,7 @@ export function judge(answer: Answer | null, attempt: number): Verdict {
   if (OVER.has(status) && (slug === null || GONE.has(slug))) return { then: 'over', why }
   const passes = status === 409 || status === 423 || status === 429 || status >= 500
   if (passes && !(slug !== null && FINAL.has(slug))) {
-    return { then: 'again', seconds: Math.max(pause, answer.retryAfter ?? 0), why }
+    return { then: 'again', seconds: Math.max(pause, answer.retryAfter ?? 0), why, alone: ALONE.has(status) }
   }
   return { then: 'stop', why }
 }

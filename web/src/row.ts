@@ -60,7 +60,7 @@ export class Row {
     const { state, size, sent } = transfer
     const speed = state.is === 'sending' ? transfer.pace.speed(performance.now()) : null
     const left = secondsLeft(size - sent, speed)
-    const words = stateInWords(state, { size, sent, speed, left, now: Date.now() })
+    const words = stateInWords(state, { size, sent, speed, left, asking: transfer.asking, now: Date.now() })
     set(this.words, state.is === 'done' ? `${words}${this.deeds.linked}` : words)
     this.element.dataset['state'] = state.is
     const part = state.is === 'assembling' ? (state.assembled ?? size) : sent

@@ -23,7 +23,7 @@ export type State =
   | { is: 'waiting' }
   | { is: 'sending' }
   | { is: 'paused' }
-  | { is: 'again'; at: number; why: string }
+  | { is: 'again'; at: number; why: string; alone: boolean }
   | { is: 'locked'; why: string }
   | { is: 'assembling'; assembled: number | null }
   | { is: 'done' }
@@ -89,16 +89,27 @@ export class Transfer {
     return this.state.is === 'sending' || this.state.is === 'again'
   }
 
+  /** One that waits for itself alone makes room; while all wait for the service, it is asked by a few only. */
+  get takesPlace(): boolean {
+    return this.state.is === 'sending' || (this.state.is === 'again' && !this.state.alone)
+  }
+
+  /** What was sent before may not have arrived, until the first answer of this attempt. */
+  get asking(): boolean {
+    return this.state.is === 'sending' && this.fresh && this.sent > 0
+  }
+
   fits(picked: Picked): boolean {
     return picked.path === this.path && picked.file.size === this.size && picked.file.lastModified === this.modified
   }
 
   // ---- what people do -----------------------------------------------------------------------------------------------
 
-  /** The file of an interrupted upload is at hand again. */
-  async attach(file: File): Promise<void> {
+  /** The file of an interrupted upload is at hand again; it may be without a handle, and an older one still good. */
+  async attach({ file, handle }: Pick<Picked, 'file' | 'handle'>): Promise<void> {
     if (!(await this.hold())) return this.become({ is: 'failed', why: ELSEWHERE, over: false })
     this.file = file
+    this.handle = handle ?? this.handle
     this.resume()
   }
 
@@ -128,6 +139,7 @@ export class Transfer {
     this.stop()
     this.failures = 0
     this.become(this.file === null ? { is: 'interrupted' } : { is: 'waiting' })
+    this.remember()
   }
 
   /** The upload on the server is of no use any more. */
@@ -233,8 +245,12 @@ export class Transfer {
     switch (verdict.then) {
       case 'again':
         this.failures += 1
-        this.become({ is: 'again', at: Date.now() + verdict.seconds * 1000, why: verdict.why })
-        this.timer = setTimeout(() => this.run(), verdict.seconds * 1000)
+        this.become({ is: 'again', at: Date.now() + verdict.seconds * 1000, why: verdict.why, alone: verdict.alone })
+        // Who has made room waits for some again.
+        this.timer = setTimeout(
+          () => (verdict.alone ? this.become({ is: 'waiting' }) : this.run()),
+          verdict.seconds * 1000,
+        )
         return
       case 'smaller':
         if (this.piece === PIECES.length - 1) break

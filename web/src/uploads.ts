@@ -80,7 +80,7 @@ export class Uploads {
         added.begun += 1
       } else if (same.state.is === 'interrupted' || same.state.is === 'failed') {
         if (same.state.is === 'failed' && same.state.over) same.startOver()
-        void same.attach(each.file)
+        void same.attach(each)
         added.goingOn += 1
       } else {
         added.known += 1
@@ -99,7 +99,7 @@ export class Uploads {
       if ((await permission?.call(handle, { mode: 'read' })) !== 'granted') return false
       const [picked] = await fromHandles([handle])
       if (picked === undefined || !transfer.fits({ ...picked, path: transfer.path })) return false
-      await transfer.attach(picked.file)
+      await transfer.attach(picked)
       return true
     } catch {
       return false // it was moved or removed
@@ -161,7 +161,7 @@ export class Uploads {
   }
 
   private pump(): void {
-    let free = AT_ONCE - this.all.filter((transfer) => transfer.busy).length
+    let free = AT_ONCE - this.all.filter((transfer) => transfer.takesPlace).length
     for (const transfer of this.all) {
       if (free <= 0) return
       if (transfer.state.is !== 'waiting') continue

@@ -41,6 +41,8 @@ export interface Progress {
   speed: number | null
   /** seconds */
   left: number | null
+  /** whether the service has not said yet how much it has */
+  asking: boolean
   /** of the clock, in milliseconds */
   now: number
 }
@@ -52,6 +54,7 @@ export function stateInWords(state: State, progress: Progress): string {
     case 'waiting':
       return sent > 0 ? `Waiting at ${so_far}` : 'Waiting'
     case 'sending':
+      if (progress.asking) return 'Asking how much has arrived'
       return [`${so_far} of ${bytesInWords(size)}`, ...paceInWords(progress)].join(' · ')
     case 'paused':
       return `Paused at ${so_far}`

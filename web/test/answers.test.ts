@@ -22,8 +22,23 @@ describe('what an answer means', () => {
     expect(judge(ours(423, 'upload-busy', '1'), 3)).toMatchObject({ then: 'again', seconds: 8 })
   })
 
-  it.each(['manifest-unreadable', 'manifest-too-new', 'promised-bytes-missing'])('%s does not pass', (slug) => {
-    expect(judge(ours(500, slug), 0)).toEqual({ then: 'stop', why: 'A sentence.' })
+  it.each([
+    [500, 'manifest-unreadable'],
+    [500, 'manifest-too-new'],
+    [500, 'promised-bytes-missing'],
+    [409, 'chunk-conflict'],
+    [409, 'pieces-exhausted'],
+  ])('%i does not pass when it is %s', (status, slug) => {
+    expect(judge(ours(status, slug), 0)).toEqual({ then: 'stop', why: 'A sentence.' })
+  })
+
+  it('tells trouble of one upload from trouble that everybody has', () => {
+    const alone = (answer: Answer | null): unknown => judge(answer, 0)
+    expect(alone(ours(409, 'offset-mismatch'))).toMatchObject({ then: 'again', alone: true })
+    expect(alone(ours(423, 'upload-busy'))).toMatchObject({ then: 'again', alone: true })
+    for (const answer of [null, foreign(502), ours(507, 'share-full'), ours(429, 'too-many')]) {
+      expect(alone(answer)).toMatchObject({ then: 'again', alone: false })
+    }
   })
 
   it('tells a refusal in the words of the service', () => {

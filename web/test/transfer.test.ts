@@ -55,8 +55,10 @@ vi.mock('tus-js-client', async (load) => {
 const memory = { keep: vi.fn(), forget: vi.fn(), hold: () => Promise.resolve(true) }
 const service = { endpoint: 'https://host/files', headers: {}, lacksKey: false, status: vi.fn(), terminate: vi.fn() }
 
+const handle = { name: 'a.bin' } as FileSystemFileHandle
+
 function transfer(): Transfer {
-  const picked = { file: new File(['x'.repeat(100)], 'a.bin'), path: 'a.bin', handle: null }
+  const picked = { file: new File(['x'.repeat(100)], 'a.bin'), path: 'a.bin', handle }
   const quiet = (): void => undefined
   return Transfer.of(picked, '', service as unknown as Service, memory as unknown as Memory, quiet)
 }
@@ -100,6 +102,17 @@ it('creates once, and only goes on from then', async () => {
   expect(last().options.endpoint).toBeUndefined()
 })
 
+it('asks how much has arrived when it goes on, and not when it begins', async () => {
+  const subject = transfer()
+  subject.run()
+  // Nothing was sent yet.
+  expect(subject.asking).toBe(false)
+  await pauseAfter(subject, 0, 50)
+  expect(subject.asking).toBe(true)
+  last().sends(40)
+  expect(subject.asking).toBe(false)
+})
+
 it('does not hear what an attempt says that was given up', async () => {
   const subject = transfer()
   subject.run()
@@ -110,6 +123,46 @@ it('does not hear what an attempt says that was given up', async () => {
   old.options.onSuccess?.({ lastResponse: null as never })
   expect(subject.state.is).toBe('paused')
   expect(subject.sent).toBe(10)
+})
+
+const kept = (): unknown => memory.keep.mock.lastCall?.[0]
+
+it('remembers that it was paused until it goes on, so that a later visit lets it go on by itself', () => {
+  const subject = transfer()
+  subject.run()
+  subject.pause()
+  expect(kept()).toMatchObject({ url: 'https://host/files/main.1', paused: true, handle })
+  subject.resume()
+  expect(kept()).toMatchObject({ url: 'https://host/files/main.1', paused: false, handle })
+})
+
+it('keeps the handle of a file that is chosen again, and an older one when it comes without', async () => {
+  const quiet = (): void => undefined
+  const record = { id: '1', url: 'https://host/files/main.1', path: 'a.bin', size: 100, modified: 7, volume: '' }
+  const subject = Transfer.again(
+    { ...record, paused: true, handle: null },
+    service as unknown as Service,
+    memory as unknown as Memory,
+    quiet,
+  )
+  const file = new File(['x'.repeat(100)], 'a.bin')
+  await subject.attach({ file, handle })
+  expect(kept()).toMatchObject({ id: '1', paused: false, handle })
+  await subject.attach({ file, handle: null })
+  expect(kept()).toMatchObject({ id: '1', handle })
+})
+
+it('waits for its turn again when what was in the way was in nobody else’s', async () => {
+  const subject = transfer()
+  subject.run()
+  await last().sends(0).fails(423)
+  expect(subject.state).toMatchObject({ is: 'again', alone: true })
+  expect(subject.takesPlace).toBe(false)
+  await vi.advanceTimersByTimeAsync(1000)
+  expect(subject.state.is).toBe('waiting')
+  subject.run()
+  await last().sends(0).fails(0)
+  expect(subject.takesPlace).toBe(true)
 })
 
 it('sends smaller and smaller pieces to a proxy, and gives up when it takes none at all', async () => {

@@ -1,14 +1,27 @@
-import { expect, it, vi } from 'vitest'
+import { DetailedError, type UploadOptions } from 'tus-js-client'
+import { afterEach, expect, it, vi } from 'vitest'
 import type { Memory, Remembered } from '../src/memory'
 import type { Picked } from '../src/picking'
 import type { Service } from '../src/service'
 import { Uploads } from '../src/uploads'
 
 let started = 0
+const attempts: UploadOptions[] = []
+
+/** As if the service had answered the attempt that was begun as the `index`th. */
+function fail(index: number, status: number): void {
+  const request = { getMethod: () => 'PATCH' }
+  const response = { getStatus: () => status, getHeader: () => undefined, getBody: () => '' }
+  const facts = { originalRequest: request, originalResponse: response }
+  attempts[index]?.onError?.(Object.assign(Object.create(DetailedError.prototype) as DetailedError, facts))
+}
 
 vi.mock('tus-js-client', async (load) => ({
   ...(await load<object>()),
   Upload: class {
+    constructor(_: File, options: UploadOptions) {
+      attempts.push(options)
+    }
     start(): void {
       started += 1 // and on its way for as long as anybody looks
     }
@@ -17,6 +30,10 @@ vi.mock('tus-js-client', async (load) => ({
     }
   },
 }))
+
+afterEach(() => {
+  vi.useRealTimers()
+})
 
 const service = {
   endpoint: 'https://host/files',
@@ -60,6 +77,26 @@ it('sends three at a time, and the next one when there is room', async () => {
   expect(started).toBe(0)
   uploads.resumeAll()
   expect(states()).toBe('sending sending sending waiting waiting')
+})
+
+it('lets others pass one that waits for itself alone, and takes it in again when there is room', async () => {
+  vi.useFakeTimers()
+  attempts.length = 0
+  const uploads = remembering(Promise.resolve([]))
+  await uploads.add(['a', 'b', 'c', 'd'].map(picked), '')
+  const states = (): string => uploads.all.map(({ state }) => state.is).join(' ')
+  expect(states()).toBe('sending sending sending waiting')
+  fail(0, 423)
+  await vi.advanceTimersByTimeAsync(1)
+  expect(states()).toBe('again sending sending sending')
+  await vi.advanceTimersByTimeAsync(1000)
+  expect(states()).toBe('waiting sending sending sending')
+  // A service that is down is everybody's trouble: nobody else is sent after it.
+  fail(1, 503)
+  await vi.advanceTimersByTimeAsync(1)
+  expect(states()).toBe('waiting again sending sending')
+  uploads.all[2]?.pause()
+  expect(states()).toBe('sending again paused sending')
 })
 
 it('knows a file that is on the list already', async () => {

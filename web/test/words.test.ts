@@ -45,11 +45,13 @@ it('counts in words', () => {
 })
 
 it('puts every state into a sentence', () => {
-  const progress = { size: 2000, sent: 500, speed: 100, left: 15, now: 1000 }
+  const progress = { size: 2000, sent: 500, speed: 100, left: 15, asking: false, now: 1000 }
   expect(stateInWords({ is: 'sending' }, progress)).toBe('25 % of 2.0 kB · 100 bytes/s · 15 seconds left')
+  // What had left for a server that died does not count: the number is old until it has said.
+  expect(stateInWords({ is: 'sending' }, { ...progress, asking: true })).toBe('Asking how much has arrived')
   expect(stateInWords({ is: 'paused' }, progress)).toBe('Paused at 25 %')
-  expect(stateInWords({ is: 'again', at: 3500, why: 'Lost.' }, progress)).toBe('Lost. Trying again in 3 seconds.')
-  expect(stateInWords({ is: 'again', at: 900, why: 'Lost.' }, progress)).toBe('Lost. Trying again.')
+  expect(stateInWords({ is: 'again', at: 3500, why: 'Lost.', alone: false }, progress)).toBe('Lost. Trying again in 3 seconds.')
+  expect(stateInWords({ is: 'again', at: 900, why: 'Lost.', alone: false }, progress)).toBe('Lost. Trying again.')
   expect(stateInWords({ is: 'assembling', assembled: 1000 }, progress)).toContain('assembling the file: 50 %')
   expect(stateInWords({ is: 'done' }, progress)).toBe('Done')
 })
