@@ -227,6 +227,20 @@ class Tab:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500
         )
 
+    async def has_touch(self) -> None:
+        """A finger instead of a mouse, from the next page on."""
+        await self.call("Emulation.setTouchEmulationEnabled", enabled=True, maxTouchPoints=1)
+        await self.call("Emulation.setEmitTouchEventsForMouse", enabled=False)
+
+    async def tap(self, expression: str) -> None:
+        """The middle of this element."""
+        at = await self.evaluate(
+            f"(element => {{ element.scrollIntoView({{block: 'center'}}); const box = element.getBoundingClientRect();"
+            f"return {{x: box.x + box.width / 2, y: box.y + box.height / 2}} }})({expression})"
+        )
+        await self.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[at])
+        await self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
     async def click(self, selector: str) -> None:
         await self.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
 

@@ -39,6 +39,12 @@ async def client() -> AsyncIterator[Client]:
         yield client
 
 
+@pytest.fixture
+async def browser(tmp_path: Path) -> AsyncIterator[Chromium]:
+    async with Chromium(tmp_path / "profile") as browser:
+        yield browser
+
+
 # ---- what tests share, together with its event loop: they are marked with asyncio(loop_scope="session") -----------
 
 

@@ -5,109 +5,33 @@ byte for byte. Nothing that the page's own policy refuses, and no exception in i
 """
 
 import asyncio
-import json
-import os
-import random
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from storage_proxy.adapters.page_files import read_page
 from storage_proxy.adapters.posix_locks import take_lock
 from storage_proxy.ports import Region
-from tests.end_to_end import chromium
 from tests.end_to_end.balancer import Balancer
 from tests.end_to_end.chromium import Chromium, Tab
 from tests.end_to_end.clients import MIB, TUS, Client, leftovers, records, sha256, tidy
 from tests.end_to_end.replicas import Port, Replica, Replicas, until
-
-AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
-WHY_NOT = (
-    chromium.missing()
-    or (None if read_page() else "the upload page is not built; `make page` does it")
-    or (None if AXE.is_file() else "axe-core is not installed; `make test` does it")
+from tests.end_to_end.upload_page import (
+    REMEMBERED,
+    WHY_NOT,
+    button,
+    creations,
+    random_file,
+    receiving,
+    row,
+    sent,
+    state,
+    the_upload,
 )
-pytestmark = [
-    pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT)),
-    pytest.mark.timeout(120),
-]
+
+pytestmark = [pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT)), pytest.mark.timeout(120)]
 
 SPEED = 12 * MIB
-
-# Where to leave pictures of the page for people to look at, if anywhere.
-PICTURES = Path(os.environ["STORAGE_PROXY_PICTURES"]) if "STORAGE_PROXY_PICTURES" in os.environ else None
-
-# What the page keeps for a later visit.
-REMEMBERED = """\
-indexedDB.databases().then(([{name}]) => new Promise((resolve) => {
-  indexedDB.open(name).onsuccess = ({target: {result: database}}) => {
-    database.transaction('uploads').objectStore('uploads').getAll().onsuccess = ({target}) => {
-      database.close()
-      resolve(target.result.map(({url, path}) => ({url: new URL(url).pathname, path})))
-    }
-  }
-}))"""
-
-
-@pytest.fixture
-async def browser(tmp_path: Path) -> AsyncIterator[Chromium]:
-    async with Chromium(tmp_path / "profile") as browser:
-        yield browser
-
-
-def random_file(path: Path, size: int) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(random.Random(size).randbytes(size))
-    return path
-
-
-def row(name: str) -> str:
-    """An expression for the row of this file."""
-    return f"[...document.querySelectorAll('.row')].find(r => r.querySelector('.name').innerText === {name!r})"
-
-
-def button(name: str, label: str) -> str:
-    return f"[...{row(name)}.querySelectorAll('button')].find(b => !b.hidden && b.textContent === {label!r})"
-
-
-async def state(tab: Tab, name: str, wanted: str, seconds: float = 40.0) -> None:
-    try:
-        await tab.until(f"{row(name)}?.dataset.state === {wanted!r}", seconds)
-    except AssertionError as error:
-        raise AssertionError(f"{error}; there is: {await tab.text('main')}") from None
-
-
-async def sent(tab: Tab, name: str, part: int) -> None:
-    """So much of it has left the page, and more is to come. (What had left for a replica that died counts until the
-    next attempt has asked: then its row says that it tries again.)"""
-    passing = ["waiting", "again"]
-    found = await tab.until(
-        f"{row(name)}?.querySelector('progress').value >= {part}"
-        f" && !{json.dumps(passing)}.includes({row(name)}.dataset.state) && {row(name)}.dataset.state"
-    )
-    assert found == "sending", f"it was over too early: {found}"
-
-
-async def the_upload(tab: Tab) -> str:
-    """Where the one that is on its way lies on the service."""
-    [known] = await tab.until(f"{REMEMBERED}.then(found => found.length === 1 && found)")
-    return str(known["url"])
-
-
-async def receiving(balancer: Balancer) -> Any:
-    async def look() -> Any:
-        return balancer.receiving
-
-    return await until("a replica is receiving", look)
-
-
-def creations(replicas: Replicas) -> int:
-    logs = "".join(replica.log.read_text() for replica in replicas.all)
-    return sum('"method": "POST"' in line and '"status": 201' in line for line in logs.splitlines())
-
 
 # ---- the main path --------------------------------------------------------------------------------------------------
 
@@ -178,8 +102,9 @@ async def goes_on(tab: Tab, source: Path) -> None:
     tab.check_quiet()
 
 
+@pytest.mark.parametrize("paused", [False, True], ids=["at once", "after a pause"])
 async def test_a_file_that_may_still_be_read_goes_on_by_itself_after_a_reload(
-    replicas: Replicas, browser: Chromium
+    replicas: Replicas, browser: Chromium, paused: bool
 ) -> None:
     started = await replicas.start(1)
     async with Balancer(started, SPEED) as balancer:
@@ -193,11 +118,36 @@ async def test_a_file_that_may_still_be_read_goes_on_by_itself_after_a_reload(
         await tab.evaluate(f"window.showOpenFilePicker = async () => [await {handle}]")
         await tab.click("#choose-files")
         await sent(tab, "kept.bin", 30)
+        if paused:
+            await tab.evaluate(f"{button('kept.bin', 'Pause')}.click()")
+            await state(tab, "kept.bin", "paused")
+            await tab.evaluate(f"{button('kept.bin', 'Resume')}.click()")
+            await sent(tab, "kept.bin", 50)
         await tab.reload()
         await state(tab, "kept.bin", "done")
         tab.check_quiet()
     assert creations(replicas) == 1
     assert (replicas.data / "kept.bin").read_bytes() == b"\7" * (16 * MIB)
+
+
+async def test_files_are_dropped_and_a_folder_is_chosen_and_speed_and_time_left_are_told(
+    replicas: Replicas, browser: Chromium, tmp_path: Path
+) -> None:
+    long, short = random_file(tmp_path / "long.bin", 16 * MIB), random_file(tmp_path / "short.txt", 700)
+    inside = random_file(tmp_path / "trip" / "day 1" / "a.jpg", 900)
+    started = await replicas.start(1)
+    async with Balancer(started, SPEED / 3) as balancer:
+        tab = await browser.tab(f"{balancer.url}/")
+        await tab.drop([long, short])
+        await tab.choose("#folder", [tmp_path / "trip"])
+        await tab.until(
+            rf"/ of 17 MB · \d\.\d MB\/s · \d+ seconds left$/.test({row('long.bin')}.innerText.split('\n')[2])"
+        )
+        assert "MB/s" in await tab.text("#summary-pace")
+        await tab.until("document.querySelector('#summary').innerText === '3 files uploaded'")
+        tab.check_quiet()
+    for source in (long, short, inside):
+        assert sha256(replicas.data / source.relative_to(tmp_path)) == sha256(source)
 
 
 async def test_a_folder_is_recreated_and_all_of_it_can_be_paused(
@@ -350,82 +300,3 @@ async def test_a_key_is_asked_for_once_and_refusals_are_told_in_the_words_of_the
     tab.check_quiet()
     assert (archive / "first.txt").read_bytes() == first.read_bytes()
     assert (replicas.data / "second.txt").read_bytes() == second.read_bytes()
-
-
-# ---- for everybody --------------------------------------------------------------------------------------------------
-
-
-async def test_all_of_it_can_be_done_with_the_keyboard(
-    replicas: Replicas, client: Client, browser: Chromium, tmp_path: Path
-) -> None:
-    source = random_file(tmp_path / "long.bin", 16 * MIB)
-    started = await replicas.start(1)
-    async with Balancer(started, SPEED / 2) as balancer:
-        tab = await browser.tab(f"{balancer.url}/")
-        # The system's own dialog is not ours to operate; that of an input can be answered.
-        await tab.evaluate("window.showOpenFilePicker = undefined")
-        await tab.answer_file_dialogs([source])
-        focused = "document.activeElement.textContent"
-
-        async def tab_to(label: str) -> None:
-            for _ in range(12):
-                await tab.press("Tab")
-                if await tab.evaluate(focused) == label:
-                    return
-            raise AssertionError(f"{label} cannot be reached by Tab")
-
-        await tab_to("Choose files")
-        await tab.press("Enter")
-        await sent(tab, "long.bin", 20)
-        await tab_to("Pause")
-        await tab.press("Space")
-        await state(tab, "long.bin", "paused")
-        # The same button, now with the opposite meaning: the focus stays.
-        assert await tab.evaluate(focused) == "Resume"
-        await tab.press("Enter")
-        await state(tab, "long.bin", "done")
-        await tab.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text }")
-        while await tab.evaluate(focused) != "Copy link":
-            await tab.press("Tab", shift=True)
-        await tab.press("Enter")
-        await tab.says("#news", "Link copied.")
-        assert (await client.ask("GET", await tab.evaluate("window.copied"))).body == source.read_bytes()
-        tab.check_quiet()
-
-
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1200), ("light", 390), ("dark", 390)])
-async def test_axe_finds_nothing_in_any_state(
-    replicas: Replicas, browser: Chromium, tmp_path: Path, scheme: str, width: int
-) -> None:
-    long, short = random_file(tmp_path / "long.bin", 16 * MIB), random_file(tmp_path / "short.txt", 700)
-    wrong = random_file(tmp_path / "bell\a.txt", 12)
-    started = await replicas.start(1)
-    async with Balancer(started, SPEED / 3) as balancer:
-        tab = await browser.tab(f"{balancer.url}/", width)
-        await tab.prefer(scheme)
-
-        async def check(what: str) -> None:
-            if PICTURES is not None:
-                name = f"{what}-{scheme}-{width}.png"
-                await asyncio.to_thread((PICTURES / name).write_bytes, await tab.picture())
-            await tab.evaluate(AXE.read_text())
-            await tab.evaluate("document.getAnimations().forEach(animation => animation.finish())")
-            found = await tab.evaluate("axe.run().then(({violations}) => violations)")
-            assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
-            # Nothing sticks out at the side.
-            assert await tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
-
-        await check("empty")
-        await tab.choose("#files", [long, short, wrong])
-        await state(tab, "short.txt", "done")
-        await sent(tab, "long.bin", 10)
-        await check("uploading")
-        await tab.evaluate(f"{button('long.bin', 'Pause')}.click()")
-        await state(tab, "long.bin", "paused")
-        await check("paused")
-        await tab.reload()
-        await state(tab, "long.bin", "interrupted")
-        await check("interrupted")
-        await tab.evaluate("document.querySelector('#key-dialog').showModal()")
-        await check("key")
-        tab.check_quiet()

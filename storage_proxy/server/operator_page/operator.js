@@ -12,17 +12,17 @@ const SVG = "http://www.w3.org/2000/svg";
 const EVENTS_MAX = 300;
 const ROWS_WANTED = 20; // of a filtered list, before a person is asked whether to look further
 const PAGES_MAX = 5;
+const LOAD_MS = 30_000; // the next load waits for it
 
 /** @type {(id: string) => any} */
 const $ = (id) => document.getElementById(id);
 let key = sessionStorage.getItem(KEY);
-/** @type {Row[]} */
-let rows = [];
-/** @type {string|null} */
-let after = null;
+/** @typedef {{rows: Row[], after: string|null, looked: number, pages: number}} List */
+/** @returns {List} */
+const nothing = () => ({ rows: [], after: null, looked: 0, pages: 0 });
+let listed = nothing();
 /** @type {string|null} */
 let shown = null;
-let looked = 0;
 let listening = new AbortController();
 
 // ---- asking ---------------------------------------------------------------------------------------------------------
@@ -40,7 +40,7 @@ async function ask(path, more = {}) {
 /** @param {unknown} error */
 function tell(error) {
   if (error instanceof Refused) return door(error.message);
-  $("status").textContent = error instanceof TypeError ? "The service does not answer." : String(error instanceof Error ? error.message : error);
+  $("status").textContent = error instanceof TypeError || error instanceof DOMException ? "The service does not answer." : String(error instanceof Error ? error.message : error);
 }
 
 // ---- words ----------------------------------------------------------------------------------------------------------
@@ -61,6 +61,9 @@ function time(seconds = 0) {
   if (seconds < 129600) return `${Math.round(seconds / 3600)} h`;
   return `${Math.round(seconds / 86400)} d`;
 }
+
+/** @param {number} number @param {string} thing @param {string} more */
+const count = (number, thing, more = `${thing}s`) => `${number} ${number === 1 ? thing : more}`;
 
 /** @param {string} tag @param {string|Node|(string|Node)[]} content @param {Record<string, string>} more */
 function make(tag, content = [], more = {}) {
@@ -115,36 +118,61 @@ function card(told) {
     lines.push(make("p", `${phases}; counted ${time(Date.now() / 1000 - survey.at)} ago`, { class: "quiet" }));
   }
   const processes = told.replicas.map((/** @type {any} */ each) =>
-    make("li", `${each.replica}, ${each.seconds_ago < 45 ? `${each.appends} bodies` + (each.draining ? ", draining" : "") : "silent"}, seen ${time(each.seconds_ago)} ago`));
-  if (processes.length) lines.push(make("details", [make("summary", `${processes.length} processes seen lately`), make("ul", processes)]));
+    make("li", `${each.replica}, ${each.seconds_ago < 45 ? count(each.appends, "body", "bodies") + (each.draining ? ", draining" : "") : "silent"}, seen ${time(each.seconds_ago)} ago`));
+  if (processes.length) lines.push(make("details", [make("summary", `${count(processes.length, "process", "processes")} seen lately`), make("ul", processes)]));
   return make("div", lines, { class: "card" });
 }
 
 // ---- the list -------------------------------------------------------------------------------------------------------
 
-async function page() {
+/** @param {List} list */
+async function page(list) {
   const asked = new URLSearchParams({ volume: $("volume").value, older_than: $("older").value });
   if ($("phase").value) asked.append("phase", $("phase").value);
-  if (after) asked.append("after", after);
-  const told = await (await ask(`uploads?${asked}`)).json();
-  rows.push(...told.uploads);
-  after = told.after;
-  looked += told.looked_at;
+  if (list.after) asked.append("after", list.after);
+  const answer = await ask(`uploads?${asked}`, { signal: AbortSignal.timeout(LOAD_MS) });
+  const told = await answer.json();
+  list.rows.push(...told.uploads);
+  list.after = told.after;
+  list.looked += told.looked_at;
+  list.pages += 1;
 }
 
-async function list() {
-  rows = []; after = null; looked = 0;
-  await further();
+// One load after the other, or two would show each upload twice; a new list takes the old one's place when it is whole.
+/** @type {Promise<void>} */
+let loaded = Promise.resolve();
+let loading = 0;
+
+/** @param {() => Promise<List>} load */
+function inTurn(load) {
+  loading += 1;
+  const mine = loaded.then(load).then(showRows).finally(() => { loading -= 1; });
+  loaded = mine.catch(() => {});
+  return mine;
 }
 
-async function further() {
-  const before = rows.length;
-  let pages = 0;
-  do { await page(); pages += 1; } while (after && rows.length - before < ROWS_WANTED && pages < PAGES_MAX);
-  showRows();
+/** @param {List} list */
+async function more(list) {
+  const { rows: { length: before }, pages: begun } = list;
+  do await page(list); while (list.after && list.rows.length - before < ROWS_WANTED && list.pages - begun < PAGES_MAX);
+  return list;
 }
 
-function showRows() {
+/** @param {List} list @param {number} pages */
+async function upTo(list, pages) {
+  do await page(list); while (list.after && list.pages < pages);
+  return list;
+}
+
+const begin = () => inTurn(() => more(nothing()));
+const further = () => inTurn(async () => (listed.after ? more(listed) : listed));
+/** As much as is there: what a person has asked for is not taken away again. */
+const reload = () => inTurn(() => upTo(nothing(), listed.pages));
+
+/** @param {List} list */
+function showRows(list) {
+  listed = list;
+  const { rows, after, looked } = list;
   rows.sort((one, other) => (one.idle_seconds ?? 0) - (other.idle_seconds ?? 0));
   const focused = /** @type {HTMLElement|null} */ (document.activeElement)?.dataset?.upload;
   $("rows").replaceChildren(...rows.map(row));
@@ -183,13 +211,19 @@ $("rows").addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
 
 /** @param {string} upload */
 async function show(upload) {
-  /** @type {One} */
-  const told = await (await ask(`uploads/${upload}`)).json();
-  if (shown !== upload) $("done").textContent = "";
+  const before = shown;
+  if (before !== upload) $("done").textContent = "";
   shown = upload;
+  const answer = await ask(`uploads/${upload}`).catch((error) => {
+    if (shown === upload) shown = before;
+    throw error;
+  });
+  /** @type {One} */
+  const told = await answer.json();
+  if (shown !== upload) return; // meanwhile it was closed, or another one opened
   const ends = [...told.there.map((each) => each[1]), ...told.arriving.map((each) => each.end)];
   const end = told.length ?? Math.max(0, ...ends);
-  const words = `${told.there.length} extents there, ${told.arriving.length} arriving, ${told.missing.length} missing`;
+  const words = `${count(told.there.length, "extent")} there, ${told.arriving.length} arriving, ${told.missing.length} not there yet`;
   /** @type {[number, number, string][]} */
   const parts = [
     ...told.arriving.map((each) => /** @type {[number, number, string]} */ ([each.start, each.end, "arriving"])),
@@ -201,7 +235,7 @@ async function show(upload) {
   const facts = [
     ["Upload", told.upload], ["Phase", told.phase + (told.reason ? `: ${told.reason}` : "")],
     ["Promised", `${size(told.promised)} of ${size(told.length)}, the first ${told.offset} bytes without a gap`],
-    ["Assembled", `${size(told.assembled)}; ${told.pieces} pieces wait`], ["Order, when taken", `${told.order}, ${told.policy}`],
+    ["Assembled", `${size(told.assembled)}; ${count(told.pieces, "piece waits", "pieces wait")}`], ["Order, when taken", `${told.order}, ${told.policy}`],
     ["Created", `${time(told.age_seconds)} ago`], ["Last change", `${time(told.idle_seconds)} ago (revision ${told.revision})`],
     ["Expires", told.expires_at ? new Date(told.expires_at * 1000).toLocaleString() : "never by itself"],
   ];
@@ -209,9 +243,9 @@ async function show(upload) {
   $("extents").replaceChildren(
     ...told.there.map(([start, stop]) => make("li", `${start} to ${stop}: there`)),
     ...told.arriving.map((each) => make("li", `${each.start} to ${each.end}: arriving, quiet for ${time(each.idle_seconds)}`)),
-    ...told.missing.map(([start, stop]) => make("li", `${start} to ${stop}: missing`)));
+    ...told.missing.map(([start, stop]) => make("li", `${start} to ${stop}: not there yet`)));
   $("finish").hidden = !["closed", "publishing", "failed"].includes(told.phase);
-  $("terminate").hidden = !["open", "closed", "failed", "published"].includes(told.phase);
+  $("terminate").hidden = !["open", "whole", "waiting", "closed", "failed", "published"].includes(told.phase);
   $("one").hidden = false;
   for (const each of $("rows").children) each.setAttribute("aria-selected", String(each.querySelector("button").dataset.upload === shown));
 }
@@ -234,7 +268,7 @@ async function act(verb, done) {
     if (error instanceof Refused) return tell(error);
     $("done").textContent = error instanceof Error ? error.message : String(error);
   }
-  await Promise.all([upload ? show(upload) : null, list()]);
+  await Promise.all([upload ? show(upload) : null, reload()]);
 }
 
 $("close").addEventListener("click", closeOne);
@@ -296,7 +330,7 @@ function heard(text) {
 /** What is on the screen, once more. */
 function look() {
   if (document.hidden || $("view").hidden) return;
-  const again = [showVolumes(), shown ? show(shown) : null, looked <= 400 ? list() : null];
+  const again = [showVolumes(), shown ? show(shown) : null, listed.looked <= 400 && !loading ? reload() : null];
   Promise.all(again).then(() => { $("status").textContent = ""; }).catch(tell);
 }
 
@@ -318,7 +352,7 @@ async function enter() {
   sessionStorage.setItem(KEY, String(key));
   $("door").hidden = true; $("view").hidden = false; $("forget").hidden = false;
   listen();
-  await list();
+  await begin();
 }
 
 $("ask").addEventListener("submit", (/** @type {Event} */ event) => {
@@ -328,8 +362,8 @@ $("ask").addEventListener("submit", (/** @type {Event} */ event) => {
   enter().catch(tell);
 });
 $("forget").addEventListener("click", () => door());
-$("filter").addEventListener("submit", (/** @type {Event} */ event) => { event.preventDefault(); list().catch(tell); });
-$("filter").addEventListener("change", () => list().catch(tell));
+$("filter").addEventListener("submit", (/** @type {Event} */ event) => { event.preventDefault(); reload().catch(tell); });
+$("filter").addEventListener("change", () => begin().catch(tell));
 $("more").addEventListener("click", () => further().catch(tell));
 setInterval(look, 10000);
 if (key) enter().catch(tell); else door();
