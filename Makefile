@@ -35,11 +35,11 @@ NPM_CI      := npm ci --no-audit --no-fund --loglevel=error
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run page page-if-possible page-check page-test test check soak lab bench format clean
+.PHONY: help run page page-if-possible page-check page-test test check soak first-gib lab bench format clean
 
 help:  ## show this
 	@echo "make <target>, where target is one of:"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo "PYTHON=<path> chooses the Python of a new .venv (\`make clean\` removes the old one)."
 
 run: $(RUN_STAMP) page-if-possible  ## serve ./data on 127.0.0.1:8080; ARGS="..." goes to `storage-proxy serve`
@@ -58,6 +58,9 @@ check: $(DEV_STAMP) page-check  ## format, lint, strict types, floors; changes n
 
 soak: $(DEV_STAMP)  ## clients, kills and frozen replicas for SECONDS=60 (and more: 3600)
 	STORAGE_PROXY_SOAK_SECONDS=$(or $(SECONDS),60) $(BIN)/pytest -s tests/end_to_end/test_soak.py
+
+first-gib: $(DEV_STAMP)  ## a clean clone, `make run` twice, 1 GiB through a browser, a replica killed meanwhile
+	STORAGE_PROXY_GIB=1 $(BIN)/pytest -s tests/end_to_end/test_first_gib.py
 
 lab: $(DEV_STAMP)  ## proofs on a real NFS share with several kernels (root, Debian); ARGS="..." goes to pytest
 	@$(BIN)/python -m tests.lab $(ARGS)
