@@ -266,7 +266,10 @@ class Tab:
         await self.call("Page.setInterceptFileChooserDialog", enabled=True)
 
     async def prefer(self, scheme: str) -> None:
-        await self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        """And nothing that moves, so that no picture meets it half way."""
+        wanted = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+        features = [{"name": name, "value": value} for name, value in wanted.items()]
+        await self.call("Emulation.setEmulatedMedia", features=features)
 
     async def drop(self, paths: Sequence[Path]) -> None:
         """Drag files and folders from the disk onto the middle of the page."""

@@ -36,7 +36,6 @@ class Way:
         return tab
 
     async def check(self, tab: Tab, what: str) -> None:
-        await tab.evaluate("document.getAnimations().forEach(animation => animation.finish())")
         if PICTURES is not None:
             await asyncio.to_thread((PICTURES / f"{what}-{self}.png").write_bytes, await tab.picture())
         await tab.evaluate(AXE.read_text())
