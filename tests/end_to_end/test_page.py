@@ -120,10 +120,14 @@ async def test_a_file_that_may_still_be_read_goes_on_by_itself_after_a_reload(
         await sent(tab, "kept.bin", 30)
         if paused:
             await tab.evaluate(f"{button('kept.bin', 'Pause')}.click()")
-            await state(tab, "kept.bin", "paused")
+            await tab.until(f"{REMEMBERED}.then(found => found[0].paused)")
+            # It is not over before it is remembered that it goes on.
+            balancer.hold_after(MIB)
+            await tab.until(button("kept.bin", "Resume"))
             await tab.evaluate(f"{button('kept.bin', 'Resume')}.click()")
-            await sent(tab, "kept.bin", 50)
+            await tab.until(f"{REMEMBERED}.then(found => !found[0].paused)", 10)
         await tab.reload()
+        balancer.go_on()
         await state(tab, "kept.bin", "done")
         tab.check_quiet()
     assert creations(replicas) == 1

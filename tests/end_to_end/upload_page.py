@@ -22,7 +22,7 @@ indexedDB.databases().then(([{name}]) => new Promise((resolve) => {
   indexedDB.open(name).onsuccess = ({target: {result: database}}) => {
     database.transaction('uploads').objectStore('uploads').getAll().onsuccess = ({target}) => {
       database.close()
-      resolve(target.result.map(({url, path}) => ({url: new URL(url).pathname, path})))
+      resolve(target.result.map(({url, path, paused}) => ({url: new URL(url).pathname, path, paused})))
     }
   }
 }))"""
