@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 
 from storage_proxy.core.manifest import SHA_256, SHA_512, Digest
-from storage_proxy.wire.fields import Headers, find, malformed, parse_base64
+from storage_proxy.wire.fields import Headers, find_list, malformed, parse_base64
 from storage_proxy.wire.metadata import UPLOAD_METADATA, Fields, metadata_text, parse_metadata
 from storage_proxy.wire.structured import parse_dictionary, render_dictionary
 
@@ -30,7 +30,7 @@ _HEX = re.compile(r"[0-9A-Fa-f]+")
 
 def find_digests(headers: Headers) -> tuple[Digest, ...]:
     """Those of Repr-Digest that are known; sorted, so that two requests that mean the same are the same."""
-    text = find(headers, REPR_DIGEST)
+    text = find_list(headers, REPR_DIGEST)
     if text is None:
         return ()
     expected = "sha-256=:<base64 of the digest>:"

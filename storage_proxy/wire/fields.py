@@ -3,6 +3,10 @@
 Rules: a parser accepts what its grammar allows and nothing else; whatever comes in, it answers with a value or raises
 one of core's errors. What a client sent is shortened before an error holds it. No value that is rendered can carry CR
 or LF, because no grammar here has them.
+
+A field with one value has one line. RFC 9110 5.3 lets whoever passes a request on join the lines of one name with
+commas, and `5, 5` is no length: so two lines are refused as that text is, equal ones too, for no answer may depend on
+who stands in between, nor on which line a server happens to read. Only what is defined as a list may come in several.
 """
 
 import base64
@@ -11,10 +15,12 @@ import email.utils
 import re
 from collections.abc import Mapping
 
+from multidict import MultiMapping
+
 from storage_proxy.core.errors import HeaderMalformed, HeaderMissing
 
 Headers = Mapping[str, str]
-"""Names compare without regard to case, as in multidict's `CIMultiDict`."""
+"""Names compare without regard to case, as in multidict's `CIMultiDict`, which also holds several lines of one name."""
 
 INTEGER_MAX = 2**63 - 1
 """what a file system's offsets can hold"""
@@ -26,9 +32,27 @@ _IMF_FIXDATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]
 
 
 def find(headers: Headers, name: str) -> str | None:
-    """The field's text without the white space around it (RFC 9110 5.5)."""
-    text = headers.get(name)
-    return None if text is None else text.strip(" \t")
+    """The text of a field that has one value."""
+    lines = _lines(headers, name)
+    if len(lines) > 1:
+        # Not what they say: this is also asked for keys.
+        raise HeaderMalformed(header=name, received=f"{len(lines)} lines", expected="one line of it")
+    return lines[0] if lines else None
+
+
+def find_list(headers: Headers, name: str) -> str | None:
+    """The text of a field that is a list or a dictionary: of all its lines together (RFC 9110 5.3, RFC 9651 4.2)."""
+    lines = _lines(headers, name)
+    return ", ".join(lines) if lines else None
+
+
+def _lines(headers: Headers, name: str) -> list[str]:
+    """Without the white space around each (RFC 9110 5.5)."""
+    if isinstance(headers, MultiMapping):
+        texts: list[str] = headers.getall(name, [])
+    else:
+        texts = [headers[name]] if name in headers else []
+    return [text.strip(" \t") for text in texts]
 
 
 def demand(headers: Headers, name: str, expected: str) -> str:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from storage_proxy.core.errors import HeaderMalformed, LengthInconsistent, MediaTypeUnsupported
 from storage_proxy.wire import structured
-from storage_proxy.wire.fields import Headers, find, malformed, shown
+from storage_proxy.wire.fields import Headers, find, find_list, malformed, shown
 from storage_proxy.wire.tus import (
     CACHE_CONTROL,
     CONTENT_TYPE,
@@ -201,7 +201,7 @@ def find_offset(headers: Headers) -> int | None:
 
 def _content(headers: Headers, offset: int, complete: bool) -> Content:
     size = content_length_of(headers)
-    if size is None and find(headers, TRANSFER_ENCODING) is None:
+    if size is None and find_list(headers, TRANSFER_ENCODING) is None:
         size = 0  # RFC 9112 6.3: a request that says nothing has no content
     # Length: two ways to tell it, M the same if both are used.
     declared = _find_integer(headers, UPLOAD_LENGTH)

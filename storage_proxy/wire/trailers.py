@@ -10,7 +10,7 @@ Whatever is not exactly so gives None: no trailers, never wrong ones.
 import re
 from collections.abc import Mapping
 
-from storage_proxy.wire.fields import Headers, find
+from storage_proxy.wire.fields import Headers, find_list
 
 TRAILER = "Trailer"
 
@@ -22,7 +22,7 @@ _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~]*?)[ \t]*")
 
 def announces(headers: Headers, name: str) -> bool:
     """Will a field of this name follow the body?"""
-    names = (find(headers, TRAILER) or "").split(",")
+    names = (find_list(headers, TRAILER) or "").split(",")
     return name.lower() in (each.strip(" \t").lower() for each in names)
 
 

@@ -12,7 +12,7 @@ have files of their own.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from storage_proxy.core.errors import MediaTypeUnsupported, VersionUnsupported
+from storage_proxy.core.errors import HeaderMissing, MediaTypeUnsupported, VersionUnsupported
 from storage_proxy.core.manifest import Digest, Order
 from storage_proxy.wire.checksums import CHECKSUMS, UPLOAD_CHECKSUM, Checksum, parse_checksum, render_checksum
 from storage_proxy.wire.concatenation import UPLOAD_CONCAT, Concat, is_final, parse_concat
@@ -23,6 +23,7 @@ from storage_proxy.wire.fields import (
     demand_integer,
     find,
     find_integer,
+    find_list,
     malformed,
     parse_date,
     parse_integer,
@@ -188,7 +189,7 @@ def render_length(length: int | None) -> dict[str, str]:
 def content_length_of(headers: Headers) -> int | None:
     """How many bytes the body has; None: its end is marked in the body itself, or nothing is said."""
     # RFC 9112 6.3: Transfer-Encoding overrides Content-Length.
-    if find(headers, TRANSFER_ENCODING) is not None:
+    if find_list(headers, TRANSFER_ENCODING) is not None:
         return None
     return find_integer(headers, CONTENT_LENGTH)
 
@@ -225,9 +226,9 @@ def _body_terms(headers: Headers, known: Iterable[str], offset: int, length: int
     checksum = find(headers, UPLOAD_CHECKSUM)
     follows = announces(headers, UPLOAD_CHECKSUM)
     # M: only in chunked transfers; what has a length has no place for it, as behind a proxy that collects bodies.
-    if follows and (checksum is not None or (find(headers, TRANSFER_ENCODING) or "").lower() != "chunked"):
+    if follows and (checksum is not None or (find_list(headers, TRANSFER_ENCODING) or "").lower() != "chunked"):
         expected = "Upload-Checksum as a header, or behind a body with Transfer-Encoding: chunked, and not both"
-        raise malformed(TRAILER, find(headers, TRAILER) or "", expected)
+        raise malformed(TRAILER, find_list(headers, TRAILER) or "", expected)
     return AppendTerms(
         offset=offset,
         length=length,
@@ -263,7 +264,7 @@ def parse_creation(headers: Headers, known: Iterable[str] = CHECKSUMS) -> Creati
     if parsed is not None and parsed.parts:
         return _parse_final(headers, parsed)
     length = parse_length(headers)
-    metadata = find(headers, UPLOAD_METADATA) or ""
+    metadata = find_list(headers, UPLOAD_METADATA) or ""
     digests = declared(headers, metadata)
     # creation-with-upload: M the same type; the body then begins at byte 0. Any other body is not the upload's.
     body = _body_terms(headers, known, offset=0, length=None) if carries_bytes(headers) else None
@@ -277,7 +278,7 @@ def _parse_final(headers: Headers, concat: Concat) -> CreationTerms:
             raise malformed(name, text, "a final upload without it: its length is the sum of its parts'")
     if carries_bytes(headers) and (length := content_length_of(headers)) != 0:
         raise malformed(CONTENT_LENGTH, str(length), "a final upload without a body: all its bytes are its parts'")
-    metadata = find(headers, UPLOAD_METADATA) or ""
+    metadata = find_list(headers, UPLOAD_METADATA) or ""
     return CreationTerms(None, metadata, concat=concat, digests=declared(headers, metadata))
 
 
@@ -352,7 +353,7 @@ def render_standing(standing: Standing) -> dict[str, str]:
 
 
 def parse_standing(headers: Headers) -> Standing:
-    metadata = echoed(find(headers, UPLOAD_METADATA) or "")
+    metadata = echoed(find_list(headers, UPLOAD_METADATA) or "")
     told = find(headers, UPLOAD_CONCAT)
     concat = "" if told is None else parse_concat(told).text
     if is_final(concat):
@@ -376,7 +377,8 @@ def render_offer(offer: Offer) -> dict[str, str]:
 
 
 def parse_offer(headers: Headers) -> Offer:
-    demand(headers, TUS_VERSION, "the versions this server speaks")
+    if TUS_VERSION not in headers:
+        raise HeaderMissing(header=TUS_VERSION, expected="the versions this server speaks")
     size_max = find(headers, TUS_MAX_SIZE)
     return Offer(
         size_max=None if size_max is None else parse_integer(TUS_MAX_SIZE, size_max),
@@ -387,5 +389,5 @@ def parse_offer(headers: Headers) -> Offer:
 
 
 def _words(headers: Headers, name: str) -> tuple[str, ...]:
-    words = (word.strip(" \t") for word in (find(headers, name) or "").split(","))
+    words = (word.strip(" \t") for word in (find_list(headers, name) or "").split(","))
     return tuple(word for word in words if word)

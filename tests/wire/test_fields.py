@@ -81,6 +81,24 @@ def test_a_field_that_is_not_there_is_none_or_a_refusal_that_names_it() -> None:
     assert caught.value.header == "Upload-Offset"
 
 
+@pytest.mark.parametrize("second", ["5", "6", ""])
+def test_a_field_with_one_value_that_comes_in_two_lines_is_refused_and_not_repeated(second: str) -> None:
+    headers = CIMultiDict([("Upload-Offset", "5"), ("upload-offset", second)])
+    with pytest.raises(HeaderMalformed) as caught:
+        fields.find(headers, "Upload-Offset")
+    assert (caught.value.header, caught.value.received) == ("Upload-Offset", "2 lines")
+    with pytest.raises(HeaderMalformed):
+        fields.demand_integer(headers, "Upload-Offset")
+
+
+def test_the_lines_of_a_list_are_one() -> None:
+    headers = CIMultiDict([("Trailer", " a "), ("Host", "x"), ("trailer", "b,c\t")])
+    assert fields.find_list(headers, "Trailer") == "a, b,c"
+    assert fields.find_list(headers, "Host") == "x"
+    assert fields.find_list(headers, "Upload-Metadata") is None
+    assert fields.find_list({"trailer": "a"}, "trailer") == "a"
+
+
 BASE64 = [("", b""), ("QQ==", b"A"), ("QUI=", b"AB"), ("QUJD", b"ABC"), ("+/+/", b"\xfb\xff\xbf")]
 NOT_BASE64 = [
     "QQ",
