@@ -85,7 +85,7 @@ def build(settings: Settings, shared: Path | None = None) -> web.Application:
     service = _service(settings, hooking, metrics, stream)
     probers = {name: ThreadWorkers(f"{name}-probe", threads=1) for name in service.volumes}
     readiness = Readiness(service, probers)
-    app = web.Application(middlewares=[outermost(service, replica())], handler_args=CONNECTIONS)
+    app = web.Application(middlewares=[outermost(service, replica(), _addresses(settings))], handler_args=CONNECTIONS)
     app[SERVICE], app[REFUSED] = service, []
     app.on_response_prepare.append(dress(_cors(settings)))
     app.add_routes(_routes(settings, service, readiness))
@@ -110,7 +110,7 @@ def build_manager(
     """What managers and operators ask for."""
     assert settings.manager.secret is not None, "the settings see to it"
     secret = settings.manager.secret.get_secret_value()
-    app = web.Application(middlewares=[outermost(service, replica())], handler_args=CONNECTIONS)
+    app = web.Application(middlewares=[outermost(service, replica(), _addresses(settings))], handler_args=CONNECTIONS)
     app.on_response_prepare.append(dress(None))
     health = HealthRoutes(service, readiness, None)
     app.add_routes([*health.routes(""), web.get("/", health.about)])
@@ -156,9 +156,13 @@ def _cors(settings: Settings) -> CorsRules:
     return CorsRules(cors.origins, credentials=cors.credentials, max_age_seconds=cors.max_age)
 
 
+def _addresses(settings: Settings) -> Addresses:
+    return Addresses(settings.server.base_path, settings.server.trusted_proxies)
+
+
 def _routes(settings: Settings, service: Service, readiness: Readiness) -> list[web.RouteDef]:
     server, files, idle = settings.server, settings.files, settings.limits.body_idle_seconds
-    addresses = Addresses(server.base_path, server.trusted_proxies)
+    addresses = _addresses(settings)
     health = HealthRoutes(service, readiness, f"{server.base_path}/files" if files.enabled else None)
     # With the prefix, and without it for load balancers that strip it.
     prefixes = sorted({"", server.base_path})

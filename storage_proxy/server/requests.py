@@ -19,6 +19,7 @@ from storage_proxy.core.errors import HeaderMalformed, MethodUnsupported, Storag
 from storage_proxy.core.events import RequestAnswered
 from storage_proxy.operations.service import Service
 from storage_proxy.server import problems
+from storage_proxy.server.addresses import Addresses
 from storage_proxy.server.bodies import linger
 from storage_proxy.server.connections import is_spent
 from storage_proxy.server.cors import CorsRules, cors_headers
@@ -88,7 +89,7 @@ class _Outcome:
     """the error's class, for listeners"""
 
 
-def outermost(service: Service, replica: str) -> Middleware:
+def outermost(service: Service, replica: str, addresses: Addresses) -> Middleware:
     """The middleware of every application."""
 
     @web.middleware
@@ -104,7 +105,7 @@ def outermost(service: Service, replica: str) -> Middleware:
         if is_spent(request):
             response.force_close()
         seconds = service.clock.monotonic() - began
-        _log(request, outcome, replica, seconds)
+        _log(request, outcome, replica, addresses.client(request.headers, request.remote), seconds)
         service.tell(_answered(request, outcome, seconds))
         if unread:
             await _send(request, response)
@@ -195,12 +196,13 @@ def _answered(request: web.Request, outcome: _Outcome, seconds: float) -> Reques
     return RequestAnswered(route, request.method, outcome.response.status, seconds, outcome.fault)
 
 
-def _log(request: web.Request, outcome: _Outcome, replica: str, seconds: float) -> None:
+def _log(request: web.Request, outcome: _Outcome, replica: str, client: str, seconds: float) -> None:
     response = outcome.response
     sent = response.body_length if response.prepared else (response.content_length or 0)
     facts: dict[str, object] = {
         "method": request.method,
         "path": request.rel_url.raw_path[:_PATH_SHOWN_MAX],
+        "client": client,
         "status": response.status,
         "ms": round(seconds * 1000, 1),
         "bytes_in": request.content.total_bytes,

@@ -83,7 +83,7 @@ class Uploading:
             order=order,
             policy=self.rules.policy,
             metadata=metadata,
-            asker=asker_of(request, self.rules.headers_shown),
+            asker=asker_of(request, self._addresses, self.rules.headers_shown),
             # Clients that send the file's digest with every request mean the file, not this part of it.
             declared=() if partial else digests.declared(request.headers, metadata),
             partial=partial,
@@ -119,7 +119,7 @@ class Uploading:
             raise
 
     async def terminate(self, request: web.Request, upload: UploadId) -> None:
-        await terminate(self.service, upload, asker_of(request, self.rules.headers_shown))
+        await terminate(self.service, upload, asker_of(request, self._addresses, self.rules.headers_shown))
 
     async def forget(self, upload: UploadId) -> None:
         try:

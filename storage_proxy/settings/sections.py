@@ -65,7 +65,9 @@ class Server(Section):
     event_loop: Literal["uvloop", "asyncio"] = "uvloop"
     """`asyncio` is Python's own loop, slower, for debugging."""
     trusted_proxies: Annotated[tuple[Network, ...], Listed] = ()
-    """Networks of load balancers whose Forwarded and X-Forwarded-* headers are believed; nobody else's are."""
+    """Networks of load balancers that are believed, and nobody else: X-Forwarded-Prefix, which goes before `base_path`;
+    and for hooks and the log whose request they pass on, the last address that is none of theirs in Forwarded or
+    X-Forwarded-For (where a request has both and they differ, in neither)."""
     base_path: BasePath = ""
     """The prefix under which a load balancer mounts the service, such as `/storage`."""
 

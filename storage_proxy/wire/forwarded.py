@@ -1,91 +1,115 @@
-"""Where the client believes this service to be, as told by a proxy in front of it (RFC 7239 and X-Forwarded-*).
+"""What proxies say of a request that they pass on (RFC 7239, X-Forwarded-*): who sent it, and what they cut off.
 
-Rules: give this only the headers of a request whose sender is a *trusted* proxy; for any other sender give none. The
-leftmost element counts, which is what the client itself asked for; so the outermost proxy must replace what clients
-send. A value that is not exactly a scheme, an authority or a path is ignored, as if it had not been sent: no URL ever
-holds CR, LF, a space, or a slash where the host should be. Forwarded, the standard, wins over X-Forwarded-*.
+Rules: anybody can send these headers, so nothing of them counts unless it was added by a *trusted* proxy. Each adds
+whom it got the request from behind what is there already: the list is read from its end, as far as one trusted proxy
+vouches for the next, and the first sender who is none is the client; what he may have written before that is never
+looked at. A proxy adds to one of the two lists and passes the other on as clients send it, so where both are there and
+do not agree, neither counts. A value that is not exactly an address or a path is ignored, as if it had not been sent.
+
+Scheme and host are not asked for: no answer holds a whole URL (`server/addresses.py`).
 """
 
 import re
+from collections.abc import Callable, Sequence
+from ipaddress import IPv6Address, ip_address
 
-from storage_proxy.wire.fields import Headers, find, malformed
+from storage_proxy.wire.fields import Headers, find_list
 
 FORWARDED = "Forwarded"
-FORWARDED_PROTO = "X-Forwarded-Proto"
-FORWARDED_HOST = "X-Forwarded-Host"
+FORWARDED_FOR = "X-Forwarded-For"
 FORWARDED_PREFIX = "X-Forwarded-Prefix"
 
 # What proxies add to the requests that they pass on; the last two are common, too.
-TRACES = (FORWARDED, "X-Forwarded-For", FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PREFIX, "X-Real-IP", "Via")
+TRACES = (FORWARDED, FORWARDED_FOR, "X-Forwarded-Proto", "X-Forwarded-Host", FORWARDED_PREFIX, "X-Real-IP", "Via")
 
-_SCHEMES = ("http", "https")
-_PORT_MAX = 65_535
-
-# A name or an IPv4 address, or an IPv6 address in brackets (RFC 3986 3.2.2, without user and percent signs).
-_HOST = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,254}|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?")
+# RFC 7239 6: an address, an IPv6 one in brackets, and perhaps a port, which may be made up; X-Forwarded-For often has
+# IPv6 addresses without brackets. What is hidden ("unknown", "_x") is no address.
+_NODE = re.compile(
+    r"(?:\[(?P<six>[0-9A-Fa-f:.]{2,45})\]|(?P<four>[0-9.]{7,15}))(?::[0-9A-Za-z._-]{1,32})?"
+    r"|(?P<bare>[0-9A-Fa-f:.]{2,45})"
+)
 # Not empty parts, so no `//host` that a browser would take for another site; `.` and `..` are seen to below.
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 # RFC 7239 4: `name=token` or `name="quoted"`, or nothing, separated by semicolons; a comma ends the element. Colons
-# and brackets belong into quotes, but proxies exist that write `host=[::1]:8080`.
+# and brackets belong into quotes, but proxies exist that write `for=[::1]:8080`.
 _PAIR = re.compile(
     r"[ \t]*(?:(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+)="
     r"(?:(?P<token>[][:!#$%&'*+.^_`|~0-9A-Za-z-]+)|\"(?P<quoted>(?:[^\"\\]|\\.)*)\")[ \t]*)?(?P<then>;|,|\Z)"
 )
 
 
-def external_base(headers: Headers, scheme: str, host: str) -> str:
-    """`https://host/prefix`, without a slash at its end; `scheme` and `host` are what this service itself sees."""
-    told = _forwarded(find(headers, FORWARDED) or "")
-    proto = told.get("proto", "").lower()
-    if proto not in _SCHEMES:
-        proto = _first(headers, FORWARDED_PROTO).lower()
-    authority = told.get("host", "")
-    if not _is_authority(authority):
-        authority = _first(headers, FORWARDED_HOST)
-    if not _is_authority(authority):
-        authority = host
-    # `host` is the Host header, a client's text like the others, but there is nothing to fall back to.
-    if not _is_authority(authority):
-        raise malformed("Host", host, "the name of this service")
-    return f"{proto if proto in _SCHEMES else scheme}://{authority}{_prefix(headers)}"
+def client_of(headers: Headers, peer: str, trusts: Callable[[str], bool]) -> str:
+    """The address of who sent the request to the first of the trusted proxies; `peer`: who sent it to us."""
+    if not trusts(peer):
+        return peer
+    told = [senders for senders in (_forwarded(headers), _forwarded_for(headers)) if senders is not None]
+    found = {_first_untrusted(senders, peer, trusts) for senders in told}
+    return found.pop() if len(found) == 1 else peer
 
 
-def passed_on(headers: Headers) -> bool:
-    """Whether somebody on the way says that he was there; no word of it proves nothing."""
-    return any(find(headers, name) is not None for name in TRACES)
-
-
-def _is_authority(text: str) -> bool:
-    found = _HOST.fullmatch(text)
-    return found is not None and int(found["port"] or 0) <= _PORT_MAX
-
-
-def _prefix(headers: Headers) -> str:
+def prefix_of(headers: Headers) -> str:
     """Each proxy that strips a part of the path adds it at the end of the list."""
-    parts = [part.strip(" \t").rstrip("/") for part in (find(headers, FORWARDED_PREFIX) or "").split(",")]
+    parts = [part.strip(" \t").rstrip("/") for part in (find_list(headers, FORWARDED_PREFIX) or "").split(",")]
     prefix = "".join(parts)
     if not _PREFIX.fullmatch(prefix) or {".", ".."} & set(prefix.split("/")):
         return ""
     return prefix
 
 
-def _first(headers: Headers, name: str) -> str:
-    return (find(headers, name) or "").partition(",")[0].strip(" \t")
+def passed_on(headers: Headers) -> bool:
+    """Whether somebody on the way says that he was there; no word of it proves nothing."""
+    return any(name in headers for name in TRACES)
 
 
-def _forwarded(text: str) -> dict[str, str]:
-    """The first element's pairs; none if it breaks the grammar or says one thing twice (RFC 7239 4: once each)."""
+def _first_untrusted(senders: Sequence[str], peer: str, trusts: Callable[[str], bool]) -> str:
+    client = peer
+    for sender in reversed(senders):
+        address = _address(sender)
+        if address is None:
+            break  # hidden: whoever stands before him is nobody's word
+        client = address
+        if not trusts(client):
+            break
+    return client
+
+
+def _address(node: str) -> str | None:
+    found = _NODE.fullmatch(node)
+    try:
+        address = ip_address(next(filter(None, found.groups()))) if found is not None else None
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return None if address is None else str(address)
+
+
+def _forwarded_for(headers: Headers) -> Sequence[str] | None:
+    text = find_list(headers, FORWARDED_FOR)
+    return None if text is None else [sender.strip(" \t") for sender in text.split(",")]
+
+
+def _forwarded(headers: Headers) -> Sequence[str] | None:
+    """The `for` of each element. Where the grammar is broken or one says a thing twice (RFC 7239 4: once each), nobody
+    is named, so that nobody else's word is taken either."""
+    text = find_list(headers, FORWARDED)
+    if text is None:
+        return None
+    senders: list[str] = []
     told: dict[str, str] = {}
     at, then = 0, ";"
-    while then == ";":
+    while then:
         found = _PAIR.match(text, at)
         if found is None:
-            return {}
+            return ()
         at, then = found.end(), found["then"]
-        if found["name"] is None:
-            continue
-        name, quoted = found["name"].lower(), found["quoted"]
-        if name in told:
-            return {}
-        told[name] = found["token"] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
-    return told
+        if found["name"] is not None:
+            name, quoted = found["name"].lower(), found["quoted"]
+            if name in told:
+                return ()
+            told[name] = found["token"] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+        if then != ";":
+            senders.append(told.get("for", ""))
+            told = {}
+    # Some tell of nothing but `proto`, and leave the sender to the other list.
+    return senders if any(senders) else None

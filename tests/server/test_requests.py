@@ -256,6 +256,19 @@ async def test_each_request_is_one_line(lines: io.StringIO, proxy: Proxy) -> Non
     assert published[0]["request_id"] == "mine"
 
 
+@pytest.mark.parametrize(
+    ("trusted", "client"), [(["127.0.0.0/8"], "192.0.2.60"), (["10.0.0.0/8"], "127.0.0.1"), ([], "127.0.0.1")]
+)
+@pytest.mark.parametrize("told", [{"X-Forwarded-For": "6.6.6.6, 192.0.2.60"}, {"Forwarded": "for=192.0.2.60"}])
+async def test_the_line_says_whose_request_it_was_as_far_as_that_can_be_believed(
+    lines: io.StringIO, start: Start, trusted: list[str], client: str, told: dict[str, str]
+) -> None:
+    proxy = await start(server={"trusted_proxies": trusted})
+    await proxy.client.post("/files", headers={**TUS, "Upload-Length": "5", **told})
+    (line,) = [line for line in read(lines) if line["event"] == "request"]
+    assert line["client"] == client
+
+
 async def test_a_refusal_is_a_line_with_its_problem(lines: io.StringIO, proxy: Proxy) -> None:
     await proxy.client.head(UNKNOWN, headers=TUS)
     (line,) = [line for line in read(lines) if line["event"] == "request"]
