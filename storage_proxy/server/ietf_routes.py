@@ -27,7 +27,8 @@ from storage_proxy.server.requests import PROBLEM, Handler, ProblemTeller, dispa
 from storage_proxy.server.uploading import Uploading, named
 from storage_proxy.wire import ietf
 from storage_proxy.wire.downloads import CONTENT_DISPOSITION, parse_disposition
-from storage_proxy.wire.fields import Headers, find
+from storage_proxy.wire.fields import Headers, find, find_list
+from storage_proxy.wire.idempotency import find_repeat_of_draft
 from storage_proxy.wire.ietf import Content, Dialect, Limits, Standing
 from storage_proxy.wire.metadata import UPLOAD_METADATA, render_metadata
 from storage_proxy.wire.tus import media_type_of
@@ -87,14 +88,18 @@ class IetfRoutes:
     async def _create(self, dialect: Dialect, request: web.Request) -> web.Response:
         content = ietf.parse_creation(dialect, request.headers)
         refuse_encoding(request.headers)
+        repeat = find_repeat_of_draft(request.headers, self._keys.principal(request.headers))
         # Concurrency: no parallel appends, whatever the settings allow TUS.
-        manifest = await self._uploading.create(request, _metadata(request.headers), content.length, Order.SEQUENTIAL)
+        created = await self._uploading.create(
+            request, _metadata(request.headers), content.length, Order.SEQUENTIAL, repeat=repeat
+        )
+        manifest = created.manifest
         location = self._uploading.location(request, manifest.upload)
         interim = Interim(request, dialect, self._rules.interim)
         interim.created({**location, **ietf.render_limits(dialect, self._limits(manifest))})
-        if content.content_length != 0:
-            wanted = _wanted(content, interim)
-            manifest = (await self._uploading.first_bytes(request, manifest.upload, wanted)).manifest
+        if content.content_length != 0 and not created.begun:
+            wanted, kept = _wanted(content, interim), repeat is not None
+            manifest = (await self._uploading.first_bytes(request, manifest.upload, wanted, kept=kept)).manifest
         elif (error := refusal(manifest)) is not None:
             raise error
         # Upload Creation, S: 201.
@@ -156,7 +161,7 @@ def _wanted(content: Content, interim: Interim) -> Append:
 
 def _metadata(headers: Headers) -> str:
     """Upload-Metadata, which tus-js-client sends with the draft, too; else what HTTP itself has for it, in its form."""
-    if (told := find(headers, UPLOAD_METADATA)) is not None:
+    if (told := find_list(headers, UPLOAD_METADATA)) is not None:
         return told
     disposition = find(headers, CONTENT_DISPOSITION)
     name = None if disposition is None else parse_disposition(disposition)

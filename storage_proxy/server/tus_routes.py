@@ -22,7 +22,6 @@ from storage_proxy.operations.concatenate import concatenate
 from storage_proxy.operations.describe import describe, look_up_for_head
 from storage_proxy.operations.finish import UNFINISHED
 from storage_proxy.operations.reception import Append
-from storage_proxy.operations.repeat import create_once
 from storage_proxy.operations.service import Service
 from storage_proxy.server.access import AccessKeys
 from storage_proxy.server.bodies import continue_later, refuse_encoding
@@ -31,7 +30,7 @@ from storage_proxy.server.downloads import send_file
 from storage_proxy.server.ietf_routes import IetfRoutes
 from storage_proxy.server.progress import COMMITTED_OFFSET, status_body
 from storage_proxy.server.requests import Handler, dispatch
-from storage_proxy.server.uploading import COLLECTION, Uploading, bound, named
+from storage_proxy.server.uploading import COLLECTION, Uploading, named
 from storage_proxy.store.digests import ALGORITHMS
 from storage_proxy.wire import digests, tus
 from storage_proxy.wire.checksums import Checksum
@@ -100,25 +99,15 @@ class TusRoutes:
             return await self._join(request, terms, terms.concat)
         if terms.body is not None:
             refuse_encoding(request.headers)
-        upload = self._uploading.new(terms.metadata, self._uploading.rules.volume)
-        wanted = self._uploading.wanted(
-            request,
-            upload,
-            terms.metadata,
-            terms.length,
-            self._order(terms),
-            partial=terms.concat is not None,
-            repeat=find_repeat(request.headers, self._keys.principal(request.headers)),
+        repeat = find_repeat(request.headers, self._keys.principal(request.headers))
+        order, is_part = self._order(terms), terms.concat is not None
+        created = await self._uploading.create(
+            request, terms.metadata, terms.length, order, partial=is_part, repeat=repeat
         )
-        manifest = await create_once(self._service, upload, wanted)
-        found = manifest.upload != upload
-        if found:
-            upload = bound(manifest.upload)
-        begun = found and (manifest.prefix > 0 or manifest.phase is not Phase.OPEN)
-        if terms.body is not None and not begun:
-            headers = await self._first_bytes(request, upload, terms.body, kept=wanted.repeat is not None)
-        elif found:
-            # Bytes that come once more are not read: where to go on is in the answer.
+        manifest, upload = created.manifest, created.manifest.upload
+        if terms.body is not None and not created.begun:
+            headers = await self._first_bytes(request, upload, terms.body, kept=repeat is not None)
+        elif created.found:
             headers = _standing(manifest)
         else:
             headers = (

@@ -9,11 +9,12 @@ import structlog
 from aiohttp import web
 
 from storage_proxy.core.errors import PublishFailed, Refused, StorageProxyError, TargetNotAllowed
-from storage_proxy.core.manifest import Manifest, Order, Policy, Repeat, UploadId
+from storage_proxy.core.manifest import Manifest, Order, Phase, Policy, Repeat, UploadId
 from storage_proxy.core.target import Target
 from storage_proxy.operations.append import Appended, append
-from storage_proxy.operations.create import Wanted, create, new_upload_id
+from storage_proxy.operations.create import Wanted, new_upload_id
 from storage_proxy.operations.reception import Append
+from storage_proxy.operations.repeat import create_once
 from storage_proxy.operations.service import Service
 from storage_proxy.operations.terminate import terminate
 from storage_proxy.server.addresses import Addresses
@@ -44,17 +45,39 @@ class FilesRules:
     """to hooks"""
 
 
+@dataclass(frozen=True, slots=True)
+class Created:
+    manifest: Manifest
+    found: bool
+    """by its Idempotency-Key: it was created before"""
+
+    @property
+    def begun(self) -> bool:
+        """Bytes that come with the request come once more, and are not read: where to go on is in the answer."""
+        return self.found and (self.manifest.prefix > 0 or self.manifest.phase is not Phase.OPEN)
+
+
 class Uploading:
     def __init__(self, service: Service, rules: FilesRules, addresses: Addresses) -> None:
         self.service = service
         self.rules = rules
         self._addresses = addresses
 
-    async def create(self, request: web.Request, metadata: str, length: int | None, order: Order) -> Manifest:
+    async def create(
+        self,
+        request: web.Request,
+        metadata: str,
+        length: int | None,
+        order: Order,
+        *,
+        partial: bool = False,
+        repeat: Repeat | None,
+    ) -> Created:
         """`metadata`: Upload-Metadata as it came, or as it would have come."""
         upload = self.new(metadata, self.rules.volume)
-        wanted = self.wanted(request, upload, metadata, length, order)
-        return await create(self.service, upload, wanted)
+        wanted = self.wanted(request, upload, metadata, length, order, partial=partial, repeat=repeat)
+        manifest = await create_once(self.service, upload, wanted)
+        return Created(manifest, found=bound(manifest.upload) != upload)
 
     def new(self, metadata: str, volume: str) -> UploadId:
         """On the volume that the metadata names, or else on this one."""

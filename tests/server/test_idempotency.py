@@ -148,3 +148,79 @@ async def test_a_key_that_can_be_guessed_is_refused(proxy: Proxy, directory: Pat
     answer = await proxy.client.post("/files", headers={**ASKED, "Idempotency-Key": '"1"'})
     await problem(answer, 400, "header-malformed")
     assert live(directory) == 0
+
+
+# ---- by the IETF draft --------------------------------------------------------------------------------------------
+
+DRAFT = {
+    **KEY,
+    "Upload-Draft-Interop-Version": "9",
+    "Upload-Complete": "?1",
+    "Content-Disposition": 'inline; filename="a.txt"',
+}
+GOING_ON = {"Upload-Draft-Interop-Version": "9", "Content-Type": "application/partial-upload", "Upload-Complete": "?1"}
+
+
+async def test_the_same_request_of_the_draft_finds_the_same_upload(start: Start, directory: Path) -> None:
+    one, two = await start(), await start()
+    asked = {**DRAFT, "Upload-Complete": "?0"}
+    first = await one.client.post("/files", data=CONTENT[:5], headers=asked)
+    again = await two.client.post("/files", data=CONTENT[:5], headers=asked)
+    path = first.headers["Location"]
+    for answer in (first, again):
+        told = [answer.headers[name] for name in ("Location", "Upload-Offset", "Upload-Complete")]
+        assert (answer.status, told) == (201, [path, "5", "?0"])
+    assert live(directory) == 1
+    last = await two.client.patch(path, data=CONTENT[5:], headers={**GOING_ON, "Upload-Offset": "5"})
+    assert (last.status, last.headers["Upload-Complete"]) == (201, "?1")
+    later = await one.client.post("/files", data=CONTENT[:5], headers=asked)
+    assert (later.headers["Location"], later.headers["Upload-Complete"]) == (path, "?1")
+    assert published(directory) == ["a.txt"]
+
+
+async def test_a_whole_file_that_is_sent_again_by_the_draft_is_published_once(start: Start, directory: Path) -> None:
+    one, two = await start(), await start()
+    answers = [await proxy.client.post("/files", data=CONTENT, headers=DRAFT) for proxy in (one, two)]
+    assert [answer.headers["Upload-Complete"] for answer in answers] == ["?1", "?1"]
+    assert len({answer.headers["Location"] for answer in answers}) == 1
+    assert published(directory) == ["a.txt"]
+
+
+async def test_a_file_without_a_byte_is_published_once_by_the_draft(start: Start, directory: Path) -> None:
+    one, two = await start(), await start()
+    answers = await asyncio.gather(*(proxy.client.post("/files", headers=DRAFT) for proxy in (one, two) * 2))
+    # Who finds it before it is published comes again.
+    assert {answer.status for answer in answers} <= {201, 503}
+    answers = [answer for answer in answers if answer.status == 201]
+    answers += [await proxy.client.post("/files", headers=DRAFT) for proxy in (one, two)]
+    assert {(answer.status, answer.headers["Upload-Complete"]) for answer in answers} == {(201, "?1")}
+    assert len({answer.headers["Location"] for answer in answers}) == 1
+    assert published(directory) == ["a.txt"]
+
+
+async def test_what_the_draft_could_not_publish_is_said_again_and_not_tried_anew(proxy: Proxy, directory: Path) -> None:
+    wrong = {**DRAFT, "Repr-Digest": "sha-256=:" + "A" * 43 + "=:"}
+    for _ in range(2):
+        answer = await proxy.client.post("/files", data=CONTENT, headers=wrong)
+        assert (answer.status, answer.headers["Upload-Complete"]) == (422, "?1")
+    assert live(directory) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "changed"),
+    [
+        (CONTENT[:5], {}),
+        (CONTENT, {"Content-Disposition": 'inline; filename="b.txt"'}),
+        (CONTENT, {"Content-Type": "text/plain"}),
+        (CONTENT, {"Upload-Complete": "?0"}),
+        (CONTENT, {"Upload-Metadata": metadata(filename="a.txt")}),
+        (CONTENT, {"Repr-Digest": "sha-256=:" + "A" * 43 + "=:"}),
+    ],
+)
+async def test_the_key_of_another_request_is_refused_in_the_draft_too(
+    proxy: Proxy, content: bytes, changed: dict[str, str], directory: Path
+) -> None:
+    assert (await proxy.client.post("/files", data=CONTENT, headers=DRAFT)).status == 201
+    answer = await proxy.client.post("/files", data=content, headers={**DRAFT, **changed})
+    assert (answer.status, (await answer.json())["type"]) == (422, "urn:storage-proxy:problem:idempotency-key-reused")
+    assert live(directory) == 1

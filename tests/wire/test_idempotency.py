@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from storage_proxy.core.errors import HeaderMalformed
-from storage_proxy.wire.idempotency import SHAPING, find_repeat
+from storage_proxy.wire.idempotency import SHAPING, SHAPING_DRAFT, find_repeat, find_repeat_of_draft
 
 KEY = '"8e03978e-40d5-43dd-bc93-6894a57f9324"'
 
@@ -35,6 +35,24 @@ def test_every_header_that_shapes_an_upload_tells_requests_apart(name: str) -> N
     assert other is not None
     assert plain.name == other.name
     assert plain.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize("name", SHAPING_DRAFT)
+def test_every_header_that_shapes_an_upload_of_the_draft_tells_requests_apart(name: str) -> None:
+    plain = find_repeat_of_draft(headers(), "")
+    other, same = (find_repeat_of_draft(headers(**{each: "another"}), "") for each in (name, "Upload-Concat"))
+    assert plain is not None
+    assert other is not None
+    assert plain.name == other.name
+    assert plain.fingerprint != other.fingerprint
+    # TUS's fields mean nothing there.
+    assert plain == same
+
+
+def test_a_second_line_makes_another_request() -> None:
+    one, two = headers(Upload_Metadata="a QQ=="), headers(Upload_Metadata="a QQ==")
+    two.add("Upload-Metadata", "b QQ==")
+    assert find_repeat(one, "") != find_repeat(two, "")
 
 
 def test_somebody_elses_key_is_another_key() -> None:
