@@ -9,10 +9,9 @@ become chunks, and from there on a final upload is one like any other, but that 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from storage_proxy.core.errors import SizeExceeded
 from storage_proxy.core.folding import whole_file
 from storage_proxy.core.manifest import Chunk, Final, Manifest, Phase, Piece
-from storage_proxy.core.transitions import Stamp, ended, refusal
+from storage_proxy.core.transitions import Stamp, ended
 
 # Each look at a final upload that waits reads the manifests of those parts that it lacks.
 PARTS_MAX = 500
@@ -52,7 +51,7 @@ def take(manifest: Manifest, found: Mapping[str, Found], size_max: int, stamp: S
     pieces = tuple(_learnt(piece, found.get(piece.key), manifest.condemned) for piece in manifest.final.pieces)
     known = sum(piece.length or 0 for piece in pieces)
     if known > size_max:
-        return forsake(manifest, str(SizeExceeded(size=known, size_max=size_max)), stamp)
+        return forsake(manifest, f"its parts have {known} bytes together, and {size_max} is the limit", stamp)
     if not all(piece.taken for piece in pieces):
         if pieces == manifest.final.pieces:
             return manifest
@@ -98,9 +97,12 @@ def forsake(manifest: Manifest, reason: str, stamp: Stamp) -> Manifest:
 
 
 def unusable(manifest: Manifest) -> str | None:
-    """Why this upload cannot be a part of another one, ever; None when it can."""
-    if (error := refusal(manifest)) is not None and manifest.phase in (Phase.TERMINATED, Phase.EXPIRED):
-        return str(error)
+    """Why this upload cannot be a part of another one, ever; None when it can. It goes into others' sentences."""
+    match manifest.phase:
+        case Phase.TERMINATED:
+            return "it was terminated"
+        case Phase.EXPIRED:
+            return manifest.reason or "it was not finished in time"
     return None if manifest.part is not None else "it was created without Upload-Concat: partial"
 
 

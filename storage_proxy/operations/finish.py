@@ -147,7 +147,9 @@ async def _publish(service: Service, volume: Volume, manifest: Manifest, digests
         if manifest.phase is Phase.CLOSED:
             await require_permission(service, Asked.PUBLISHING, manifest, None)
     except HookRefused as refused:
-        manifest = await volume.run(partial(volume.assembly.fail, manifest, str(refused), service.stamp()))
+        manifest = await volume.run(
+            partial(volume.assembly.fail, manifest, str(refused).removesuffix("."), service.stamp())
+        )
     else:
         manifest = await volume.run(partial(volume.assembly.publish_announced, manifest, service.stamp(), digests))
     if manifest.phase not in UNFINISHED:

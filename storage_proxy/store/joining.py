@@ -60,8 +60,8 @@ class Joining:
     def _look_at(self, part: str) -> tuple[Manifest | None, str]:
         try:
             manifest = self._manifests.read(part)
-        except UploadNotFound as error:
-            return None, str(error)
+        except UploadNotFound:
+            return None, "nothing is left of it"
         reason = concatenation.unusable(manifest)
         return (manifest, "") if reason is None else (None, reason)
 

@@ -309,9 +309,16 @@ async def test_the_janitor_carries_on_what_nobody_asks_for(share: SimulatedShare
     assert share.target_bytes("file") == HELLO
 
 
-@pytest.mark.parametrize("how", ["terminated", "expired", "buried"])
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("terminated", "it was terminated"),
+        ("expired", "it was not finished in time"),
+        ("buried", "nothing is left of it"),
+    ],
+)
 async def test_a_part_that_ends_before_it_is_whole_ends_the_final_upload_with_its_name(
-    share: SimulatedShare, replica: Replica, how: str
+    share: SimulatedShare, replica: Replica, how: str, why: str
 ) -> None:
     whole, lost = await part(replica, HELLO), await part(replica, WORLD, sent=2)
     final = (await join(replica, whole, lost)).upload
@@ -320,8 +327,9 @@ async def test_a_part_that_ends_before_it_is_whole_ends_the_final_upload_with_it
     for _ in range(0 if how == "terminated" else 1 if how == "expired" else 3):
         share.now += AGES.open + 1
         assert await reap(replica.service, replica.volume)
-    with pytest.raises(UploadGone, match=f"its part {lost.key} is gone"):
+    with pytest.raises(UploadGone) as caught:
         await look_up_for_head(replica.service, final)
+    assert str(caught.value) == f"The upload {final} is gone: its part {lost.key} is gone: {why}. Create a new one."
     assert data_files(share, final) == []
     ended = [event for event in replica.listener.events if isinstance(event, UploadExpired) and event.upload == final]
     assert len(ended) == 1

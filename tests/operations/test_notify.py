@@ -235,7 +235,7 @@ async def test_a_refused_file_never_appears_and_keeps_its_bytes() -> None:
     with pytest.raises(PublishFailed, match="It holds a virus"):
         await world.send()
     manifest = await world.replica.service.read(world.upload)
-    assert (manifest.phase, manifest.reason, manifest.prefix) == (Phase.FAILED, "It holds a virus.", len(CONTENT))
+    assert (manifest.phase, manifest.reason, manifest.prefix) == (Phase.FAILED, "It holds a virus", len(CONTENT))
     assert world.share.target_bytes("file") is None
 
 

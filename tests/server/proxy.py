@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,6 +160,7 @@ async def problem(answer: ClientResponse, status: int, slug: str) -> dict[str, A
     assert body["status"] == status
     assert body["title"]
     assert body["detail"].endswith(".")
+    assert not re.search(r"\.\.(\s|$)", body["detail"]), "a sentence within a sentence"
     return body
 
 
