@@ -139,7 +139,8 @@ class IetfRoutes:
         return ietf.render_reached(dialect, self._standing(manifest))
 
     def _standing(self, manifest: Manifest) -> Standing:
-        return Standing(manifest.prefix, manifest.phase in COMPLETE, manifest.length, self._limits(manifest))
+        complete, limits = manifest.phase in COMPLETE, self._limits(manifest)
+        return Standing(manifest.prefix, complete, manifest.length, limits, manifest.digests)
 
     def _limits(self, manifest: Manifest) -> Limits:
         ends = manifest.expires_at if manifest.phase is Phase.OPEN else None

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from storage_proxy.core.errors import HeaderMalformed, LengthInconsistent, MediaTypeUnsupported
+from storage_proxy.core.manifest import Digest
 from storage_proxy.wire import structured
+from storage_proxy.wire.digests import render_digests
 from storage_proxy.wire.fields import Headers, find, find_list, malformed, shown
 from storage_proxy.wire.tus import (
     CACHE_CONTROL,
@@ -153,6 +155,8 @@ class Standing:
     complete: bool
     length: int | None
     limits: Limits = Limits()
+    digests: tuple[Digest, ...] = ()
+    """of the whole file"""
 
 
 # ---- requests -----------------------------------------------------------------------------------------------------
@@ -265,11 +269,13 @@ def render_reached(dialect: Dialect, standing: Standing) -> dict[str, str]:
         UPLOAD_OFFSET: str(standing.offset),
         **render_complete(dialect, standing.complete),
         **render_limits(dialect, standing.limits),
+        # Representation Digests: before the end it would be that of the bytes so far, not the declared one.
+        **(render_digests(standing.digests) if standing.complete else {}),
     }
 
 
 def render_standing(dialect: Dialect, standing: Standing) -> dict[str, str]:
-    """The answer to HEAD."""
+    """The answer to HEAD; Responses to Uploads: all that the last answer has told is told again, should it be lost."""
     # Offset Retrieval, M: offset, completeness, limits, and the length if it was told; S: no cache keeps it.
     headers = render_reached(dialect, standing) | {CACHE_CONTROL: "no-store"}
     return headers if standing.length is None else headers | {UPLOAD_LENGTH: str(standing.length)}

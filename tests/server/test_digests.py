@@ -192,3 +192,28 @@ async def test_joined_parts_with_a_wrong_digest_are_refused_and_kept(proxy: Prox
 async def test_a_part_has_no_digest_of_its_own(proxy: Proxy) -> None:
     path = await proxy.create(5, **{"Upload-Concat": "partial", "Repr-Digest": RIGHT})
     assert "Repr-Digest" not in (await proxy.client.head(path, headers=TUS)).headers
+
+
+# ---- by the IETF draft --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["3", "6", "9"])
+async def test_the_last_answer_of_the_draft_tells_the_digest_and_so_does_head_when_it_was_lost(
+    proxy: Proxy, version: str
+) -> None:
+    speaking = {"Upload-Draft-Interop-Version": version}
+    last, more = ("Upload-Incomplete", "?0"), ("Upload-Incomplete", "?1")
+    if version != "3":
+        last, more = ("Upload-Complete", "?1"), ("Upload-Complete", "?0")
+    both = f"{RIGHT}, {repr_digest(CONTENT, 'sha-512')}"
+    first = {**speaking, **dict([more]), "Upload-Length": str(len(CONTENT)), "Repr-Digest": both}
+    answer = await proxy.client.post("/files", data=CONTENT[:5], headers=first)
+    path = answer.headers["Location"]
+    # An upload's is that of the bytes that have come.
+    assert "Repr-Digest" not in answer.headers
+    assert "Repr-Digest" not in (await proxy.client.head(path, headers=speaking)).headers
+    rest = {**speaking, **dict([last]), "Upload-Offset": "5", "Content-Type": "application/partial-upload"}
+    answer = await proxy.client.patch(path, data=CONTENT[5:], headers=rest)
+    assert (answer.status, answer.headers["Repr-Digest"]) == (201, both)
+    head = await proxy.client.head(path, headers=speaking)
+    assert (head.status, head.headers["Repr-Digest"]) == (204, both)

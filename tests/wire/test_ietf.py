@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from storage_proxy.core.errors import HeaderMalformed, LengthInconsistent, MediaTypeUnsupported
+from storage_proxy.core.manifest import SHA_256, Digest
 from storage_proxy.wire import ietf
 from storage_proxy.wire.ietf import DIALECTS, UNVERSIONED, Content, Dialect, Limits, Standing
 
@@ -220,6 +221,15 @@ def test_the_answer_to_head_has_all_that_its_version_asks_for(dialect: Dialect, 
         **({} if dialect.version < 6 else {"Upload-Limit": limits}),
     }
     assert "Upload-Length" not in ietf.render_standing(dialect, Standing(5, False, None))
+
+
+@EVERY
+def test_a_digest_is_that_of_the_whole_file_and_told_when_that_is_there(dialect: Dialect) -> None:
+    digests = (Digest(SHA_256, "00" * 32),)
+    told = {"Repr-Digest": "sha-256=:" + "A" * 43 + "=:"}
+    for render in (ietf.render_standing, ietf.render_reached):
+        assert render(dialect, Standing(5, True, 5, digests=digests)).items() >= told.items()
+        assert told.keys().isdisjoint(render(dialect, Standing(3, False, 5, digests=digests)))
 
 
 def test_limits_that_nobody_set_are_told_in_the_one_way_there_is() -> None:
