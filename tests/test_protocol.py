@@ -1,4 +1,4 @@
-"""docs/protocol.md says what the conformance suite says, and names what is there."""
+"""docs/protocol.md and docs/ietf-draft.md say what the conformance suite says, and name what is there."""
 
 import ast
 import re
@@ -13,10 +13,14 @@ from tests.conformance.running import all_clauses
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/protocol.md").read_text()
+DRAFT_PAGE = (ROOT / "docs/ietf-draft.md").read_text()
 
 TUS = [group for group in GROUPS if not group.startswith("ietf-")]
 
-CLAUSE = re.compile(r"^\| `([\w.-]+)` \| (MUST|SHOULD) \| (.+?) \| `[^`]+` \| (?:`[^`]+`|the suite alone) \|$")
+CLAUSE = re.compile(r"^\| `([\w.-]+)` \| (MUST|SHOULD) \| (.+?) \| `[^`]+\.py::[^`]+` \| `[^`]+\.py::test_[^`]+` \|$")
+DRAFT_CLAUSE = re.compile(
+    r"^\| `([\w-]+)` \| (MUST|SHOULD) \| (\d)(?:-(\d))? \| (.+?) \| `[^`]+\.py::[^`]+` \| `[^`]+\.py::test_[^`]+` \|$"
+)
 NAMED = re.compile(r"`([a-z_/0-9]+\.py)(?:::([\w.]+))?`")
 OF_THE_PROTOCOL = re.compile(r"(Tus|Upload|Repr|Want|Idempotency|X-Backend|X-HTTP)-")
 
@@ -54,7 +58,22 @@ def test_every_clause_of_the_suite_is_on_the_page_once_and_in_its_words() -> Non
     assert _clauses_of_the_page() == wanted
 
 
-@pytest.mark.parametrize(("file", "name"), sorted(set(NAMED.findall(PAGE))))
+def test_every_clause_of_the_draft_is_on_its_page_once_with_its_versions_and_in_its_words() -> None:
+    clauses = [clause for clause in all_clauses() if clause.extension not in TUS]
+    assert len(clauses) > 200
+    wanted = [
+        (f"{clause.extension}.{clause.id.partition('.')[2]}", str(clause.level), clause.text) for clause in clauses
+    ]
+    told: list[tuple[str, str, str]] = []
+    for line in DRAFT_PAGE.splitlines():
+        if (row := DRAFT_CLAUSE.match(line)) is not None:
+            name, level, first, last, text = row.groups()
+            versions = range(int(first), int(last or first) + 1)
+            told += [(f"ietf-interop-{version}.{name}", level, text) for version in versions]
+    assert sorted(told) == sorted(wanted)
+
+
+@pytest.mark.parametrize(("file", "name"), sorted({*NAMED.findall(PAGE), *NAMED.findall(DRAFT_PAGE)}))
 def test_what_the_page_names_is_there(file: str, name: str) -> None:
     is_test = Path(file).name.startswith("test_")
     path = ROOT / file if file.startswith("tests/") else ROOT / ("tests" if is_test else "storage_proxy") / file

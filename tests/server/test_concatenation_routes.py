@@ -29,6 +29,16 @@ async def test_parts_become_one_file_under_the_final_uploads_name(proxy: Proxy) 
     assert names(proxy.directory) == [".uploads", "whole.bin"], "parts have no names of their own"
 
 
+async def test_a_final_upload_has_the_metadata_of_its_own_creation_and_not_its_parts(proxy: Proxy) -> None:
+    first = await part(proxy, b"hello", None, **{"Upload-Metadata": metadata(filename="part.bin", colour="red")})
+    own = metadata(filename="whole.bin", taste="sweet")
+    for told, header in (({"Upload-Metadata": own}, own), ({"Upload-Metadata": ""}, None)):
+        path = (await join(proxy, first, **told)).headers["Location"]
+        head = await proxy.client.head(path, headers=TUS)
+        assert head.headers.get("Upload-Metadata") == header
+    assert "part.bin" not in names(proxy.directory)
+
+
 async def test_parts_are_found_by_every_spelling_of_their_urls(start: Start) -> None:
     proxy = await start(server={"base_path": "/storage", "trusted_proxies": ["127.0.0.0/8"]})
     first = await part(proxy, b"a")

@@ -88,6 +88,40 @@ async def test_the_length_may_come_with_a_last_request_that_has_no_body(proxy: P
     assert (directory / "late.bin").read_bytes() == b"abc"
 
 
+async def test_an_append_without_a_byte_moves_nothing(proxy: Proxy) -> None:
+    path = await proxy.create(5)
+    for offset in (0, 3):
+        answer = await proxy.patch(path, offset, b"")
+        assert (answer.status, answer.headers["Upload-Offset"]) == (204, str(offset))
+        assert await proxy.offset(path) == offset
+        await proxy.patch(path, offset, b"abc"[offset:])
+
+
+async def test_the_metadata_are_told_as_sent_of_a_finished_upload_too(proxy: Proxy) -> None:
+    sent = metadata(filename="x.bin", anything="ü")
+    path = await proxy.create(3, **{"Upload-Metadata": sent})
+    await proxy.patch(path, 0, b"abc")
+    head = await proxy.client.head(path, headers=TUS)
+    assert (head.headers["Upload-Offset"], head.headers["Upload-Metadata"]) == ("3", sent)
+
+
+async def test_first_bytes_beyond_the_length_are_refused_and_not_stored(proxy: Proxy, directory: Path) -> None:
+    answer = await proxy.client.post("/files", data=b"abcdef", headers={**BYTES, "Upload-Length": "3"})
+    await problem(answer, 413, "length-exceeded")
+    assert leftovers(directory) == []
+    assert names(directory) == [".uploads"]
+
+
+async def test_a_creation_that_asks_is_told_to_send_its_first_bytes(proxy: Proxy) -> None:
+    lines = ("Upload-Length: 9", "Content-Length: 3", "Content-Type: " + BYTES["Content-Type"], "Expect: 100-continue")
+    raw = await proxy.raw(opening("POST", "/files", *lines))
+    assert (await raw.head())[0] == 100
+    await raw.send(b"abc")
+    status, headers = await raw.head()
+    assert (status, headers["Upload-Offset"]) == (201, "3")
+    await raw.close()
+
+
 async def test_creation_takes_the_first_bytes_along(proxy: Proxy, directory: Path) -> None:
     headers = {**BYTES, "Upload-Length": "6", "Upload-Metadata": metadata(filename="w.bin")}
     answer = await proxy.client.post("/files", data=b"abc", headers=headers)
@@ -321,6 +355,15 @@ async def test_after_delete_an_upload_is_not_found(proxy: Proxy, directory: Path
     for method in ("HEAD", "GET", "DELETE"):
         assert (await proxy.client.request(method, path, headers=TUS)).status == 404
     assert (await proxy.client.get(path + "/status")).status == 404
+
+
+async def test_after_delete_a_finished_upload_is_not_found_and_its_file_stays(proxy: Proxy, directory: Path) -> None:
+    path = await proxy.create(3)
+    await proxy.patch(path, 0, b"abc")
+    assert (await proxy.client.delete(path, headers=TUS)).status == 204
+    for method in ("HEAD", "GET", "DELETE"):
+        assert (await proxy.client.request(method, path, headers=TUS)).status == 404
+    assert (directory / "file.bin").read_bytes() == b"abc"
 
 
 @pytest.mark.parametrize(
