@@ -11,8 +11,10 @@ from aiohttp import web
 
 from storage_proxy.adapters.posix import PosixFilesystem
 from storage_proxy.app import SERVICE, CannotStart, build, processes, wiring
+from storage_proxy.app.volumes import ages_of
 from storage_proxy.core.target import Layout
 from storage_proxy.settings import Settings
+from storage_proxy.store.sweeping import Ages
 from tests.server.proxy import TUS, Client, settings_for, until
 
 
@@ -23,7 +25,8 @@ def test_what_the_settings_say_arrives_where_it_counts(tmp_path: Path) -> None:
         limits={"upload_bytes_max": 11, "appends_max": 12, "undurable_bytes_max": 130, "closer_wait_seconds": 14,
                 "lock_wait_seconds": 15, "share_stall_seconds": 16},
         checkpoints={"bytes": 17, "seconds": 18},
-        expiry={"open": 19},
+        expiry={"open": 19, "sliding": False, "joined": 20, "published": 21, "ended": 22, "orphans": 23},
+        hooks={"give_up": 24},
     )  # fmt: skip
     service = build(settings)[SERVICE]
     limits = service.limits
@@ -34,8 +37,11 @@ def test_what_the_settings_say_arrives_where_it_counts(tmp_path: Path) -> None:
         "main": Layout.PLAIN,
         "other": Layout.BACKEND_AI,
     }
-    stamp = service.stamp()
-    assert stamp.expires_at == stamp.now + 19
+    ages = Ages(open=19, sliding=False, joined=20, published=21, ended=22, orphans=23, notices=24)
+    assert ages_of(settings) == ages
+    stamp, joined = service.stamp(), service.stamp_of_joined()
+    assert (stamp.expires_at, stamp.sliding) == (stamp.now + 19, False)
+    assert joined.expires_at == joined.now + 20
 
 
 async def test_a_volume_that_hangs_at_the_start_holds_up_no_other(
