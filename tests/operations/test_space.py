@@ -9,6 +9,7 @@ from storage_proxy.core.manifest import Manifest, Order, Phase, Policy, UploadId
 from storage_proxy.core.target import Target
 from storage_proxy.operations import space
 from storage_proxy.operations.append import append
+from storage_proxy.operations.concatenate import concatenate
 from storage_proxy.operations.create import Wanted, create, declare_length, new_upload_id
 from storage_proxy.operations.reap import reap
 from storage_proxy.operations.reception import Append
@@ -180,6 +181,26 @@ async def test_a_file_without_a_byte_always_fits() -> None:
         await bench.create(0)
     except PublishFailed:
         raise AssertionError("refused") from None
+
+
+async def test_a_final_upload_is_refused_nowhere_and_where_it_does_not_fit_it_goes_on_when_there_is_room() -> None:
+    bench = Bench()
+    one = bench.one
+    part = new_upload_id(one.service, VOLUME)
+    wanted = Wanted(Target(VOLUME, part.key), 60 * KIB, Order.SEQUENTIAL, Policy.REFUSE, partial=True)
+    await create(one.service, part, wanted)
+    await bench.send(part, 0, 60 * KIB)
+    final = new_upload_id(one.service, VOLUME)
+    # This share copies; on one that clones it would have been done.
+    wanted = Wanted(Target(VOLUME, "file"), None, Order.SEQUENTIAL, Policy.REFUSE)
+    await concatenate(one.service, final, wanted, "final;x", (part, part))
+    await one.rest()
+    assert (await one.service.read(final)).phase is Phase.CLOSED
+    assert bench.share.target_bytes("file") is None
+    bench.share.capacity_bytes = 3 * ROOM
+    assert await reap(one.service, one.volume)
+    await one.rest()
+    assert bench.share.target_bytes("file") == bytes(120 * KIB)
 
 
 async def test_it_can_be_switched_off() -> None:
