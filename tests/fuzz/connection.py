@@ -5,9 +5,10 @@ own parser, which is not the service's.
 """
 
 import http.client
+import io
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from multidict import CIMultiDict
@@ -27,6 +28,8 @@ class Request:
     chunked: bool = False
     pieces: int = 1
     """in how many goes the body is sent"""
+    again: Sequence[tuple[str, str]] = ()
+    """fields that are there besides, also under a name that is there already"""
 
     def head(self, announced: int | None = None) -> bytes:
         framing: dict[str, str] = {}
@@ -34,7 +37,8 @@ class Request:
             framing = {"Content-Length": str(announced)}
         elif self.body is not None:
             framing = {"Transfer-Encoding": "chunked"} if self.chunked else {"Content-Length": str(len(self.body))}
-        lines = [f"{name}: {value}" for name, value in {"Host": "fuzz", **self.headers, **framing}.items()]
+        fields = [*{"Host": "fuzz", **self.headers, **framing}.items(), *self.again]
+        lines = [f"{name}: {value}" for name, value in fields]
         return "\r\n".join([f"{self.method} {self.path} HTTP/1.1", *lines, "", ""]).encode()
 
     def sent(self) -> list[bytes]:
@@ -54,10 +58,23 @@ class Answer:
     status: int
     headers: CIMultiDict[str]
     body: bytes
+    interim: tuple[int, ...] = ()
+    """the offsets that were promised on the way, in 104 (Upload Resumption Supported)"""
 
     @property
     def offset(self) -> int:
         return int(self.headers["Upload-Offset"])
+
+
+class _Kept(io.BufferedReader):
+    """What was read ahead belongs to the next answer; so the end of one must not close it."""
+
+    def makefile(self, mode: str) -> "_Kept":
+        """As a socket has it, for `HTTPResponse`."""
+        return self
+
+    def close(self) -> None:
+        pass
 
 
 class Connection:
@@ -66,24 +83,42 @@ class Connection:
     def __init__(self, port: int) -> None:
         self._port = port
         self._socket: socket.socket | None = None
+        self._heard: _Kept | None = None
 
     def close(self) -> None:
         if self._socket is not None:
             self._socket.close()
-            self._socket = None
+            self._socket = self._heard = None
 
     def ask(self, request: Request) -> Answer:
-        if self._socket is None:
+        return self.ask_all(request)[0]
+
+    def ask_all(self, *requests: Request) -> list[Answer]:
+        """All of them are sent before the first answer is read; fewer answers where one of them was the last."""
+        if self._socket is None or self._heard is None:
             self._socket = self._connect()
+            self._heard = _Kept(socket.SocketIO(self._socket, "r"))
         try:
-            self._socket.sendall(request.head())
-            for part in request.sent():
-                self._socket.sendall(part)
+            for request in requests:
+                for part in (request.head(), *request.sent()):
+                    self._socket.sendall(part)
         except (BrokenPipeError, ConnectionResetError):
             pass  # it may have answered before the end, and that is to be read
-        answer = http.client.HTTPResponse(self._socket, method=request.method)
+        answers: list[Answer] = []
+        for request in requests:
+            if self._heard is not None:
+                answers.append(self._read(self._heard, request))
+        return answers
+
+    def _read(self, heard: _Kept, request: Request) -> Answer:
+        answer = http.client.HTTPResponse(heard, method=request.method)  # type: ignore[arg-type] # it asks for no more
+        interim = []
         try:
             answer.begin()
+            while answer.status < 200:
+                interim += [int(text) for name, text in answer.getheaders() if name.lower() == "upload-offset"]
+                answer.headers = None  # type: ignore[assignment] # http.client passes over 100 itself, and no other
+                answer.begin()
             body = answer.read()
         except TimeoutError:
             raise AssertionError(f"no answer to {request} in {DEADLINE_SECONDS:.0f} s") from None
@@ -91,7 +126,7 @@ class Connection:
             answer.close()
         if answer.will_close:
             self.close()
-        return Answer(answer.status, CIMultiDict(answer.getheaders()), body)
+        return Answer(answer.status, CIMultiDict(answer.getheaders()), body, tuple(interim))
 
     def break_off(self, request: Request, announced: int) -> None:
         """Announce more than is sent, send what there is, and hang up."""

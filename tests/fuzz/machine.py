@@ -1,5 +1,8 @@
 """Random sequences of requests, right and wrong ones, against a service, each answer compared with the model.
 
+What stands here is plain TUS; the rules of parts, of the IETF draft, of digests and keys, of large bodies and of the
+manager's listener are files of their own beside it, and `surface.py` puts all of them together.
+
 Rules: a rule sends one thing and knows what must come of it. No answer may be a 500 nor be late, whatever was sent
 before; after each example nothing may lie outside the volume, and every finished upload must be on it as it was sent.
 Where an answer is predicted the request has one fault at the most; one with several is wild, and only its harm is
@@ -18,7 +21,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, rule
 
 from tests.fuzz import wild
 from tests.fuzz.connection import DEADLINE_SECONDS, Answer, Connection, Request
-from tests.fuzz.protocol_model import Phase, Upload, expect
+from tests.fuzz.protocol_model import Declared, Expected, Phase, Takes, Upload, expect
 from tests.fuzz.served import UPLOAD_BYTES_MAX, Served
 
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -85,6 +88,7 @@ class Protocol(RuleBasedStateMachine):
         try:
             for upload in self.all:
                 self.look(upload)
+            self.settle()
             self.compare_files()
             self.served.check_outside()
             self.served.check_faults()
@@ -101,8 +105,10 @@ class Protocol(RuleBasedStateMachine):
         body: bytes | None = None,
         framed: tuple[bool, int] = (False, 1),
     ) -> Answer:
-        answer = self.connection.ask(Request(method, path, headers, body, *framed))
-        assert answer.status < 500, answer
+        return self.checked(method, self.connection.ask(Request(method, path, headers, body, *framed)))
+
+    def checked(self, method: str, answer: Answer, come_again: int = 423) -> Answer:
+        assert answer.status < 500 or answer.status == come_again, answer
         assert answer.headers["Tus-Resumable"] == "1.0.0"
         assert answer.status < 400 or method == "HEAD" or answer.headers["Content-Type"] == "application/problem+json"
         return answer
@@ -123,16 +129,17 @@ class Protocol(RuleBasedStateMachine):
         upload = Upload(len(self.all), "", length, any_order)
         size = {"Upload-Defer-Length": "1"} if length is None else {"Upload-Length": str(length)}
         order = {"Upload-Order": "any"} if any_order else {}
-        headers = {
-            **(TUS if first is None else BYTES),
-            **size,
-            **order,
-            "Upload-Metadata": wild.metadata(filename=name),
-        }
+        headers = {**size, **order, "Upload-Metadata": wild.metadata(filename=name)}
+        return self.created(upload, headers, first, framed)
+
+    def created(
+        self, upload: Upload, headers: dict[str, str], first: int | None = None, framed: tuple[bool, int] = (False, 1)
+    ) -> Upload:
+        """With so many of its bytes, or as many as it has."""
         body = None
         if first is not None:
-            body = upload.bytes_at(0, first if length is None else min(first, length))
-        answer = self.ask("POST", "/files", headers, body, framed)
+            body = upload.bytes_at(0, first if upload.length is None else min(first, upload.length))
+        answer = self.ask("POST", "/files", {**(TUS if body is None else BYTES), **headers}, body, framed)
         assert answer.status == 201, answer
         upload.path = answer.headers["Location"]
         upload.complete()
@@ -206,22 +213,26 @@ class Protocol(RuleBasedStateMachine):
             headers["Upload-Checksum"] = f"{algorithm} {b64encode(DIGESTS[algorithm](body)).decode()}"
         if override:
             headers["X-HTTP-Method-Override"] = "PATCH"
-        if upload.any_order and upload.length is not None and offset + size > upload.length:
-            # What is kept of it behind a gap would not show.
+        if upload.length is not None and offset + size > upload.length and (upload.any_order or upload.declared):
+            # What is kept of it behind a gap would not show; and what is kept of it all may be refused in the end.
             framed = (False, framed[1])
         expected = expect(upload, offset, size, declared, chunked=framed[0])
         answer = self.ask("POST" if override else "PATCH", upload.path, headers, body, framed)
         assert answer.status == expected.status, (answer, expected)
         if expected.status == 204:
             assert answer.offset == offset + size
-            self.took(upload, offset, body, declared)
-        elif expected.takes:
-            self.took_some(upload, offset, body, declared)
         elif expected.status == 409:
             assert answer.offset == upload.prefix
         elif expected.status == 423:
             self.took(upload, offset, b"", declared)
             self.comes_to(upload)
+        self.take(expected, upload, offset, body, declared)
+
+    def take(self, expected: Expected, upload: Upload, offset: int, body: bytes, declared: int | None) -> None:
+        if expected.takes is Takes.ALL:
+            self.took(upload, offset, body, declared)
+        elif expected.takes is Takes.SOME:
+            self.took_some(upload, offset, body, declared)
 
     def took(self, upload: Upload, offset: int, body: bytes, declared: int | None) -> None:
         upload.length = upload.length if upload.length is not None else declared
@@ -276,6 +287,13 @@ class Protocol(RuleBasedStateMachine):
             upload.put(offset, body)
             self.comes_to(upload)
 
+    def head_of(self, path: str) -> Answer:
+        """HEAD, when it has stopped saying "come again"."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while (answer := self.ask("HEAD", path, TUS)).status == 423:
+            assert time.monotonic() < deadline, f"{path} does not come to an end"
+        return answer
+
     def comes_to(self, upload: Upload) -> None:
         """Soon HEAD says so."""
         deadline = time.monotonic() + DEADLINE_SECONDS
@@ -292,21 +310,28 @@ class Protocol(RuleBasedStateMachine):
     @rule(upload=uploads)
     def look(self, upload: Upload) -> None:
         answer = self.ask("HEAD", upload.path, TUS)
-        if upload.phase is Phase.GONE:
-            assert answer.status == 404
+        if upload.phase in (Phase.GONE, Phase.FAILED):
+            assert answer.status == (404 if upload.phase is Phase.GONE else 422), (answer, upload)
             return
         assert (answer.status, answer.offset) == (200, upload.prefix), (answer, upload)
         told = answer.headers.get("Upload-Length"), answer.headers.get("Upload-Defer-Length")
         assert told == ((None, "1") if upload.length is None else (str(upload.length), None))
         assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers.get("Upload-Concat") == ("partial" if upload.part else None)
+        if upload.declared is not None:
+            assert upload.declared.member in answer.headers["Repr-Digest"].split(", ")
 
     @rule(upload=uploads)
     def fetch(self, upload: Upload) -> None:
         answer = self.ask("GET", upload.path, {})
-        expected = {Phase.OPEN: 409, Phase.DONE: 200, Phase.GONE: 404}
-        assert answer.status == expected[upload.phase], answer
+        expected = {Phase.DONE: 200, Phase.GONE: 404, Phase.FAILED: 422}
+        assert answer.status == expected.get(upload.phase, 409), answer
         if upload.phase is Phase.DONE:
             assert upload.fits(answer.body)
+            told = answer.headers.get("Repr-Digest", "").split(", ")
+            assert {one.partition("=")[0] for one in told if one} == {
+                name for name in ("sha-256", "sha-512") if Declared.of(name, answer.body).member in told
+            }
 
     @rule(upload=uploads, first=st.integers(0, 300), last=st.integers(0, 300))
     def fetch_a_part(self, upload: Upload, first: int, last: int) -> None:
@@ -339,9 +364,15 @@ class Protocol(RuleBasedStateMachine):
     def throw_at(self, upload: Upload, data: st.DataObject) -> None:
         thrown = data.draw(wild.requests(st.just(upload.path)))
         self.check_thrown(self.connection.throw(thrown))
-        if upload.phase is Phase.GONE:
+        if upload.phase in (Phase.GONE, Phase.FAILED):
             return
-        answer = self.ask("HEAD", upload.path, TUS)
+        # It may have closed the upload and gone away.
+        answer = self.head_of(upload.path)
+        if answer.status == 422:
+            # Not what was declared: all that was missing came, and it was something else.
+            assert upload.declared is not None, answer
+            upload.found_at(upload.length or 0)
+            return
         assert answer.status == 200, answer
         # It may have told the length, and brought bytes: what exactly, who knows.
         length = answer.headers.get("Upload-Length")
@@ -357,14 +388,26 @@ class Protocol(RuleBasedStateMachine):
 
     # ---- what lies on the disk --------------------------------------------------------------------------------------
 
+    def settle(self) -> None:
+        """What goes on by itself has come to its end; for the rules that know of such."""
+
+    def joined(self) -> list[bytes]:
+        """Contents of files that several uploads have become."""
+        return []
+
     def compare_files(self) -> None:
-        """Every finished upload is a file of its own, whole."""
-        files = [path for path in self.served.volume.rglob("*") if path.is_file() and ".uploads" not in path.parts]
+        """Every finished upload is a file of its own, whole; what failed has kept its bytes."""
+        files = self.served.files()
         there = Counter(path.read_bytes() for path in files)
-        wanted = self.finished.copy()
+        wanted = self.finished + Counter(self.joined())
         for upload in self.all:
             if upload.phase is Phase.DONE:
                 content = self.ask("GET", upload.path, {}).body
                 assert upload.fits(content)
                 wanted[content] += 1
+            elif upload.phase is Phase.FAILED:
+                assert any(upload.fits(bytes_kept) for bytes_kept in self.served.kept_of(upload.path)), upload
         assert wanted <= there, "a finished file is missing"
+        for path in files:
+            # Its owner takes it away: the next example's are looked for among its own.
+            path.unlink(missing_ok=True)

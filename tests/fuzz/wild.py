@@ -49,6 +49,8 @@ PATHS_THAT_CLIMB = [
     ),
 ]
 
+NOWHERE = "main." + "0" * 32
+
 HEADERS = {
     "Tus-Resumable": ["1.0.0", "1.0.0", "1.0.0", "0.2.2", "", "1.0.0, 1.0.0"],
     "Upload-Offset": NUMBERS,
@@ -65,7 +67,56 @@ HEADERS = {
         "x" * 5000,
     ],
     "Upload-Order": ["any", "sequential", "ANY", "", "any, any"],
-    "Content-Type": ["application/offset+octet-stream", "application/offset+octet-stream; x=y", "text/plain", ";", ""],
+    "Upload-Concat": [
+        "partial",
+        "partial;",
+        "final;",
+        "final; ",
+        f"final;/files/{NOWHERE}",
+        f"final;/files/{NOWHERE} " * 501,
+        "final;http://[::1 /files/x",
+        "final;/files/%2e%2e/x //files/x ?x #x",
+        "FINAL;\xff",
+    ],
+    "Repr-Digest": [
+        f"sha-256=:{'A' * 43}=:",
+        f"sha-256=:{'A' * 42}B=:",
+        "sha-256=:AAAA:",
+        "sha-256",
+        "sha-512=:\xff:",
+        "unixsum=5",
+        "=",
+        "sha-256=@99999999999999",
+        "a=(" * 900,
+    ],
+    "Idempotency-Key": ['"0123456789abcdef"', '"short"', "token", "?1", '"' + "k" * 256 + '"', '"\\', '"a";b=c'],
+    "Upload-Complete": ["?1", "?0", "?1;a=b", "?2", "1", "?", "?1, ?0", ""],
+    "Upload-Incomplete": ["?0", "?1", "true", "?1;", ""],
+    "Upload-Draft-Interop-Version": [
+        *(str(version) for version in range(2, 11)),
+        "-6",
+        "6.0",
+        '"6"',
+        "1" * 16,
+        "?1",
+        "",
+    ],
+    "Content-Disposition": [
+        'attachment; filename="x"',
+        "inline; filename=\"../../x\"; filename*=UTF-8''..%2f..%2fy",
+        "attachment; filename*=UTF-8''%ff%00",
+        "attachment; filename*=utf-9'x'y; filename",
+        'a; filename="\\"',
+        ";" * 2000,
+    ],
+    "Content-Type": [
+        "application/offset+octet-stream",
+        "application/offset+octet-stream; x=y",
+        "application/partial-upload",
+        "text/plain",
+        ";",
+        "",
+    ],
     "Content-Encoding": ["identity", "gzip", "br", ""],
     "X-HTTP-Method-Override": ["PATCH", "patch", "HEAD", "GET", "OPTIONS", "PROPFIND", "", "\u0131", "PATCH\t"],
     "Expect": ["100-continue", "200-maybe", ""],
@@ -158,7 +209,6 @@ def requests(draw: st.DrawFn, paths: st.SearchStrategy[str]) -> bytes:
     return Thrown(head + draw(picked(BODIES)) * draw(st.integers(1, 2)))
 
 
-NOWHERE = "main." + "0" * 32
 PATHS = [
     *(
         "/files",
