@@ -30,19 +30,6 @@ WAYS: Mapping[str, tuple[str, Told]] = {
     ),
 }
 
-# Known names with what can be no digest of theirs.
-NO_DIGESTS = [
-    {"Repr-Digest": "sha-256=:AAAA:"},
-    {"Repr-Digest": "sha-256=AAAA"},
-    {"Repr-Digest": "sha-512=?1"},
-    {"Repr-Digest": "sha-256"},
-    {"Repr-Digest": "="},
-    {"Upload-Metadata": wild.metadata(sha256="AAAA")},
-    {"Upload-Metadata": wild.metadata(sha512="0" * 64)},
-]
-NO_KEYS = ["unquoted", '"short"', '"' + "x" * 256 + '"', "?1", '"sixteen letters, and no end']
-
-
 # More than any upload here has.
 LENGTH_OF_NONE = LENGTH_MAX + 1
 
@@ -69,11 +56,6 @@ class DeclaredAndKeyed(Protocol):
         # All of them at once would be refused, if they are wrong, and its client would not know where they are kept.
         first = None if first is None else min(first, length - 1)
         return self.created(upload, {"Upload-Length": str(length), **told(upload.declared)}, first, framed)
-
-    @rule(headers=wild.picked(NO_DIGESTS))
-    def create_with_no_digest(self, headers: dict[str, str]) -> None:
-        answer = self.ask("POST", "/files", {**TUS, "Upload-Length": "5", **headers})
-        assert answer.status == 400, answer
 
     @rule(length=st.integers(1, 6000), framed=FRAMED)
     def create_whole_with_a_wrong_digest(self, length: int, framed: tuple[bool, int]) -> None:
@@ -124,8 +106,3 @@ class DeclaredAndKeyed(Protocol):
         kept = {name: text for name, text in upload.created_with.items() if name != "Upload-Defer-Length"}
         answer = self.ask("POST", "/files", {**TUS, "Upload-Length": "5", **kept, changed: others[changed]})
         assert answer.status == 422, answer
-
-    @rule(key=st.sampled_from(NO_KEYS))
-    def create_with_no_key(self, key: str) -> None:
-        answer = self.ask("POST", "/files", {**TUS, "Upload-Length": "5", "Idempotency-Key": key})
-        assert answer.status == 400, answer

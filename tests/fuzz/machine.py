@@ -60,6 +60,18 @@ CREATION_FAULTS: Mapping[str, tuple[Mapping[str, str | None], int]] = {
     "a key twice": ({"Upload-Metadata": "a QQ==,a QQ=="}, 400),
     "no order": ({"Upload-Order": "backwards"}, 400),
     "no volume": ({"Upload-Metadata": wild.metadata(volume="elsewhere")}, 403),
+    # Known names with what can be no digest of theirs.
+    "a short digest": ({"Repr-Digest": "sha-256=:AAAA:"}, 400),
+    "a digest as a word": ({"Repr-Digest": "sha-256=AAAA"}, 400),
+    "a digest as a boolean": ({"Repr-Digest": "sha-512"}, 400),
+    "no dictionary": ({"Repr-Digest": "="}, 400),
+    "a short digest in the metadata": ({"Upload-Metadata": wild.metadata(sha256="AAAA")}, 400),
+    "another digest in the metadata": ({"Upload-Metadata": wild.metadata(sha512="0" * 64)}, 400),
+    "a key without quotes": ({"Idempotency-Key": "unquoted-and-long-enough"}, 400),
+    "a short key": ({"Idempotency-Key": '"short"'}, 400),
+    "a long key": ({"Idempotency-Key": f'"{"x" * 256}"'}, 400),
+    "a key without end": ({"Idempotency-Key": '"sixteen letters, and no end'}, 400),
+    "neither part nor final": ({"Upload-Concat": "whole"}, 400),
 }
 DIGESTS = {
     "sha1": lambda data: hashlib.sha1(data, usedforsecurity=False).digest(),

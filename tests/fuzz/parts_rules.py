@@ -44,6 +44,9 @@ class Parts(Protocol):
         framed=FRAMED,
     )
     def create_a_part(self, length: int | None, any_order: bool, first: int | None, framed: tuple[bool, int]) -> Upload:
+        return self.new_part(length, any_order, first, framed)
+
+    def new_part(self, length: int | None, any_order: bool, first: int | None, framed: tuple[bool, int]) -> Upload:
         part = Upload(len(self.all), "", length, any_order, part=True)
         size = {"Upload-Defer-Length": "1"} if length is None else {"Upload-Length": str(length)}
         self.all_parts.append(part)
@@ -51,7 +54,9 @@ class Parts(Protocol):
 
     @rule(target=finals, first=parts, others=st.lists(st.integers(0, 20), max_size=3), name=NAMES, far=st.booleans())
     def join(self, first: Upload, others: list[int], name: str, far: bool) -> Final:
-        parts = (first, *(self.all_parts[number % len(self.all_parts)] for number in others))
+        return self.new_final((first, *(self.all_parts[number % len(self.all_parts)] for number in others)), name, far)
+
+    def new_final(self, parts: tuple[Upload, ...], name: str, far: bool = False) -> Final:
         # Only the path counts: a service behind proxies does not know all names of its host.
         urls = [f"http://a.example{part.path}" if far else part.path for part in parts]
         final = Final("", f"final;{' '.join(urls)}", parts)
@@ -69,6 +74,24 @@ class Parts(Protocol):
             self.all_finals.append(final)
         final.path = answer.headers.get("Location", f"/files/{wild.NOWHERE}")
         return final
+
+    @rule(
+        target=finals,
+        sizes=st.lists(st.integers(0, 6000), min_size=2, max_size=3),
+        early=st.booleans(),
+        name=NAMES,
+        framed=FRAMED,
+    )
+    def send_in_parts(self, sizes: list[int], early: bool, name: str, framed: tuple[bool, int]) -> Final:
+        """As clients do that send the parts of a file side by side. `early`: joined before their bytes are there."""
+        parts = tuple(self.new_part(size, False, None, framed) for size in sizes)
+        final = self.new_final(parts, name) if early else None
+        for part in parts:
+            body = part.bytes_at(0, part.length or 0)
+            answer = self.ask("PATCH", part.path, {**BYTES, "Upload-Offset": "0"}, body, framed)
+            assert (answer.status, answer.offset) == (204, len(body)), answer
+            part.put(0, body)
+        return final or self.new_final(parts, name)
 
     @rule(upload=Protocol.uploads)
     def join_what_is_no_part(self, upload: Upload) -> None:

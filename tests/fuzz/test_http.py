@@ -45,7 +45,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 
 # Of 50 rules each has its turn seldom, so what builds on itself is also tried alone.
-EXAMPLES: Mapping[type[Protocol], int] = {Surface: 40, Parts: 20, Draft: 20, DeclaredAndKeyed: 10, Large: 5}
+EXAMPLES: Mapping[type[Protocol], int] = {Surface: 25, Parts: 20, Draft: 25, DeclaredAndKeyed: 10, Large: 4}
 
 
 def run(served: Served, examples: int, steps: int, machine: type[Protocol] = Surface) -> None:
