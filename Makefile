@@ -35,11 +35,11 @@ NPM_CI      := npm ci --no-audit --no-fund --loglevel=error
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run page page-if-possible page-check page-test test check soak first-gib lab bench format clean
+.PHONY: help run page page-if-possible page-check page-test test check soak first-gib lab bench conformance format clean
 
 help:  ## show this
 	@echo "make <target>, where target is one of:"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo "PYTHON=<path> chooses the Python of a new .venv (\`make clean\` removes the old one)."
 
 run: $(RUN_STAMP) page-if-possible  ## serve ./data on 127.0.0.1:8080; ARGS="..." goes to `storage-proxy serve`
@@ -67,6 +67,9 @@ lab: $(DEV_STAMP)  ## proofs on a real NFS share with several kernels (root, Deb
 
 bench: $(DEV_STAMP)  ## measure this service and its peers; ARGS="--help" tells what can be chosen
 	@$(BIN)/python -m bench $(ARGS)
+
+conformance: $(DEV_STAMP)  ## judge this service and its peers, and write docs/conformance.md
+	@$(BIN)/python -m tests.conformance.peers
 
 format: $(DEV_STAMP)  ## put the code in its form, mend what lint can mend
 	$(BIN)/ruff check --fix-only .

@@ -1,7 +1,7 @@
 """`python -m tests.conformance.side_by_side NAME=FILE ...`: several `--json` files as Markdown tables.
 
-The first table counts, each protocol by itself; the second has every clause that one of the servers does not keep, with
-what came.
+The first table counts, each protocol by itself, and names how many of a group's clauses were skipped or could not be
+judged; the second has every clause that one of the servers does not keep, with what came.
 """
 
 import json
@@ -25,7 +25,11 @@ def main(arguments: Sequence[str]) -> str:
     servers = {
         name: json.loads(Path(file).read_text("utf-8")) for name, _, file in (a.partition("=") for a in arguments)
     }
-    return "\n".join([*_counts(servers), "", *_broken(servers)])
+    return "\n".join(tables(servers))
+
+
+def tables(servers: dict[str, Found]) -> list[str]:
+    return [*_counts(servers), "", *_broken(servers)]
 
 
 def _row(*cells: str) -> str:
@@ -36,15 +40,24 @@ def _counts(servers: dict[str, Found]) -> list[str]:
     """Kept / judged, and the warnings among those that are not kept."""
     lines = [_row("group", *servers), _row("---", *("---" for _ in servers))]
     for protocol, groups in PROTOCOLS.items():
-        judged = {group: cells for group in groups if set(cells := _cells(servers, {group})) != {NOTHING}}
+        judged = {group: cells for group in groups if set(cells := _cells(servers, group)) != {NOTHING}}
         lines += [_row(group, *cells) for group, cells in judged.items()]
         if judged:
-            lines.append(_row(f"**{protocol}**", *(f"**{cell}**" for cell in _cells(servers, set(groups)))))
+            totals = [_count(found, set(groups)) for found in servers.values()]
+            lines.append(_row(f"**{protocol}**", *(f"**{cell}**" for cell in totals)))
     return lines
 
 
-def _cells(servers: dict[str, Found], groups: set[str]) -> list[str]:
-    return [_count(found, groups) for found in servers.values()]
+def _cells(servers: dict[str, Found], group: str) -> list[str]:
+    return [_count(found, {group}) + _left_out(found, group) for found in servers.values()]
+
+
+def _left_out(found: Found, group: str) -> str:
+    """Nothing, where the whole group is."""
+    verdicts = [result["verdict"] for result in found["results"] if result["extension"] == group]
+    counts = {word: verdicts.count(verdict) for word, verdict in (("skipped", "skipped"), ("not judged", "error"))}
+    judged = len(verdicts) - sum(counts.values())
+    return "".join(f", {count} {word}" for word, count in counts.items() if count and judged)
 
 
 def _count(found: Found, groups: set[str]) -> str:
