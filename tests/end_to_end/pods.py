@@ -2,7 +2,7 @@
 
 Rules: everything comes from the manifests (arguments, environment, mounts, account, read-only root, probes, pauses),
 nothing is said twice here. The container is made by bubblewrap: this machine's own file system for the image's, read
-only, with the manifest's mounts in it. Only the port is another, on loopback, because all pods share one network.
+only, with the manifest's mounts in it. Only the ports are others, on loopback, because all pods share one network.
 """
 
 import asyncio
@@ -11,6 +11,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,21 +40,23 @@ def manifests() -> list[Manifest]:
     return found
 
 
-def one(kind: str) -> Manifest:
-    [found] = [manifest for manifest in manifests() if manifest["kind"] == kind]
+def one(kind: str, name: str | None = None) -> Manifest:
+    of_that_kind = [manifest for manifest in manifests() if manifest["kind"] == kind]
+    [found] = [manifest for manifest in of_that_kind if name in (None, manifest["metadata"]["name"])]
     return found
 
 
 class Pod:
     """One pod of the Deployment."""
 
-    def __init__(self, name: str, share: Path, home: Path, secret: str) -> None:
+    def __init__(self, name: str, share: Path, home: Path, secrets: Mapping[str, str]) -> None:
+        """`secrets`: what the operator puts into the Secret, by its keys."""
         self.name = name
         self.spec: Manifest = one("Deployment")["spec"]["template"]["spec"]
         [self.container] = self.spec["containers"]
-        self._port = Port()
+        self._port, self._manager_port = Port(), Port()
         self._share = share
-        self._secret = secret
+        self._secrets = secrets
         self._settings = home / name
         self.log = home / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -60,6 +64,10 @@ class Pod:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port.number}"
+
+    @property
+    def manager_url(self) -> str:
+        return f"http://127.0.0.1:{self._manager_port.number}"
 
     # ---- what the manifest says, as bubblewrap's words --------------------------------------------------------------
 
@@ -100,12 +108,21 @@ class Pod:
 
     def _environment(self) -> dict[str, str]:
         secret = one("Secret")
-        said = {"PATH": os.environ["PATH"], "STORAGE_PROXY_SERVER__LISTEN": self.url.removeprefix("http://")}
+        said = {
+            "PATH": os.environ["PATH"],
+            "STORAGE_PROXY_SERVER__LISTEN": self.url.removeprefix("http://"),
+            # Only another address: a pod whose settings have no such listener has none here.
+            **(
+                {"STORAGE_PROXY_MANAGER__LISTEN": self.manager_url.removeprefix("http://")}
+                if "manager" in tomllib.loads(one("ConfigMap")["data"]["storage-proxy.toml"])
+                else {}
+            ),
+        }
         for variable in self.container["env"]:
             reference = variable["valueFrom"]["secretKeyRef"]
             assert secret["metadata"]["name"] == reference["name"]
             assert reference["key"] in secret["stringData"]
-            said[variable["name"]] = self._secret
+            said[variable["name"]] = self._secrets[reference["key"]]
         return said
 
     # ---- its life ---------------------------------------------------------------------------------------------------
@@ -149,6 +166,7 @@ class Pod:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(10)
         self._port.close()
+        self._manager_port.close()
 
     def last_lines(self, count: int = 30) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:]) if self.log.exists() else ""

@@ -6,15 +6,14 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.replicas import ROOT, START_SECONDS, STOP_SECONDS, Port, environment
+from tests.end_to_end.replicas import ROOT, STOP_SECONDS, Port, environment
+from tests.end_to_end.serving import wait_until_ready
 
 CURL, BASH = shutil.which("curl"), shutil.which("bash")
 pytestmark = [
@@ -62,23 +61,6 @@ def service(tmp_path: Path) -> Iterator[Service]:
             process.kill()
         process.wait(STOP_SECONDS)
         port.close()
-
-
-def wait_until_ready(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        assert process.poll() is None, f"it ended:\n{log.read_text()}"
-        connection = HTTPConnection("127.0.0.1", port, timeout=5)
-        try:
-            connection.request("GET", "/health/ready")
-            if connection.getresponse().status == 200:
-                return
-        except OSError:
-            pass  # not yet
-        finally:
-            connection.close()
-        assert time.monotonic() < deadline, f"not ready:\n{log.read_text()}"
-        time.sleep(0.05)
 
 
 def curl(*words: str, stdin: bytes = b"") -> bytes:
