@@ -9,15 +9,18 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from storage_proxy.server.uploading import NAME_KEYS
 from tests.end_to_end import tus_js
 from tests.end_to_end.balancer import Balancer
 from tests.end_to_end.clients import MIB, Acknowledged, Client, sha256, tidy
 from tests.end_to_end.replicas import ROOT, Replica, Replicas, until
 from tests.end_to_end.test_tus_js_client import SPEED, Killer, check_all, random_file
 from tests.end_to_end.tus_js import TusJs
+from tests.examples import block
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -87,6 +90,9 @@ async def test_tus_js_client_that_was_aborted_goes_on_in_another_process(
 
 # ---- as iOS does it -----------------------------------------------------------------------------------------------
 
+# What an app says of its upload; the rest is said by URLSession.
+METHOD, PATH, NAMING = "POST", "/files", "Content-Disposition"
+
 
 @dataclass
 class Connection:
@@ -130,9 +136,9 @@ async def test_a_plain_upload_that_learned_its_address_by_104_goes_on_at_another
     data = source.read_bytes()
     first, second = await replicas.start(2)
     async with connection(first) as sending:
-        naming = 'Content-Disposition: attachment; filename="whole.bin"'
+        naming = f'{NAMING}: attachment; filename="whole.bin"'
         size = f"Content-Length: {len(data)}"
-        await sending.send(request("POST", "/files", version, complete(version), size, naming))
+        await sending.send(request(METHOD, PATH, version, complete(version), size, naming))
         status, headers = await sending.head()
         assert (status, headers["Upload-Draft-Interop-Version"]) == (104, str(version))
         path = headers["Location"]
@@ -190,3 +196,28 @@ async def test_the_example_of_the_page_does_what_it_says(replicas: Replicas, tmp
     words = shlex.split(example.replace("\\\n", " ").replace("http://127.0.0.1:8080", replica.url))
     await asyncio.to_thread(subprocess.run, [*words, "-sS", "--fail"], cwd=tmp_path, capture_output=True, check=True)
     assert sha256(replicas.data / "movie.mp4") == sha256(source)
+
+
+def swift(library: str) -> str:
+    return block(ROOT / "docs" / "clients.md", f"import {library}").text
+
+
+def test_what_the_page_says_for_ios_is_what_is_sent_here() -> None:
+    """No Swift is at hand; what an app says can be compared with what the client above says in its place."""
+    example = swift("Foundation")
+    (address,) = re.findall(r'URL\(string: "(.*?)"\)', example)
+    assert urlsplit(address).path == PATH
+    assert re.findall(r'httpMethod = "(.*?)"', example) == [METHOD]
+    ((value, name),) = re.findall(r'setValue\("(.*)", forHTTPHeaderField: "(.*?)"\)', example)
+    assert name == NAMING
+    assert value.replace('\\"', '"') == 'attachment; filename="photo.raw"'
+
+
+def test_what_the_page_says_for_tuskit_is_where_uploads_are_created() -> None:
+    example = swift("TUSKit")
+    (address,) = re.findall(r'URL\(string: "(http.*?)"\)', example)
+    assert urlsplit(address).path == PATH
+    # Becomes Upload-Metadata; by this key the service knows the file's name.
+    ((key, name),) = re.findall(r'context: \["(\w+)": "(.*?)"\]', example)
+    assert key in NAME_KEYS
+    assert name == "photo.raw"
