@@ -54,6 +54,7 @@ lock_wait_seconds = 5
 bytes = "1MiB"
 seconds = {checkpoint_seconds}
 [expiry]
+open = "{open}"
 ended = "{ended}"
 orphans = "{orphans}"
 sweep_every = "1s"
@@ -70,6 +71,7 @@ DEFAULTS: Mapping[str, object] = {
     "closer_wait_seconds": 3,
     "interim_responses": "direct",
     "checkpoint_seconds": 1,
+    "open": "7d",
     "ended": "1h",
     "orphans": "2s",
     # other tables, as they stand in a file

@@ -159,6 +159,15 @@ async def test_every_query_of_the_dashboard_and_each_alert_finds_something_in_a_
     assert [alert["labels"]["alertname"] for alert in firing if alert["state"] == "firing"] == []
 
 
+async def test_whatever_an_alert_looks_for_is_there_before_anything_has_happened(prometheus: Prometheus) -> None:
+    async def surveyed() -> bool:
+        return len(await prometheus.query('storage_proxy_uploads_found{phase="closed"}')) == 2
+
+    await until("both replicas have been scraped, after a round of their janitors", surveyed)
+    watched = [selector for rule in rules() for selector in selectors(rule["expr"])]
+    assert [selector for selector in watched if not await prometheus.query(selector)] == []
+
+
 async def test_no_counter_falls_when_a_worker_is_killed_and_started_anew(
     replicas: Replicas, prometheus: Prometheus, client: Client
 ) -> None:
@@ -196,6 +205,20 @@ async def test_promtool_has_nothing_against_the_scrape(replicas: Replicas, clien
         subprocess.run, ["promtool", "check", "metrics"], input=text, capture_output=True, check=False
     )
     assert (found.returncode, found.stderr + found.stdout) == (0, b"")
+
+
+def selectors(query: str) -> list[str]:
+    """Each metric with each value that a rule wants of a label, by itself: one that is misspelt finds nothing."""
+    found = []
+    for metric, matchers in re.findall(r"\b(up\b|storage_proxy_\w+)(?:\{(.*?)\})?", query):
+        wanted = re.findall(r'(\w+)(=~?)"(.*?)"', matchers)
+        assert len(wanted) == len(re.findall(r'"', matchers)) / 2, f"cannot be read: {matchers}"
+        for label, how, values in wanted:
+            found += [
+                f'{metric}{{{label}{how}"{value}"}}' for value in (values.split("|") if how == "=~" else [values])
+            ]
+        found += [] if wanted else [metric]
+    return found
 
 
 def named(query: str) -> set[str]:
