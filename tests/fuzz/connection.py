@@ -8,7 +8,7 @@ import http.client
 import io
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from multidict import CIMultiDict
@@ -28,8 +28,6 @@ class Request:
     chunked: bool = False
     pieces: int = 1
     """in how many goes the body is sent"""
-    again: Sequence[tuple[str, str]] = ()
-    """fields that are there besides, also under a name that is there already"""
 
     def head(self, announced: int | None = None) -> bytes:
         framing: dict[str, str] = {}
@@ -37,8 +35,7 @@ class Request:
             framing = {"Content-Length": str(announced)}
         elif self.body is not None:
             framing = {"Transfer-Encoding": "chunked"} if self.chunked else {"Content-Length": str(len(self.body))}
-        fields = [*{"Host": "fuzz", **self.headers, **framing}.items(), *self.again]
-        lines = [f"{name}: {value}" for name, value in fields]
+        lines = [f"{name}: {value}" for name, value in {"Host": "fuzz", **self.headers, **framing}.items()]
         return "\r\n".join([f"{self.method} {self.path} HTTP/1.1", *lines, "", ""]).encode()
 
     def sent(self) -> list[bytes]:
