@@ -32,7 +32,7 @@ class _Done:
     change: Change
     kept: StagedChunk | None
     """open still: the next request may go on in it"""
-    published: Manifest | None
+    published: Change | None
     """how publishing ended, where the commit had announced it and nothing stood in its way"""
 
 
@@ -123,7 +123,7 @@ def _discard_if_possible(volume: Volume, key: str, staged: StagedChunk) -> None:
         return  # the first failure is what the client has to hear; the file is left to the sweeper
 
 
-def _published(volume: Volume, change: Change, stamp: Stamp) -> Manifest | None:
+def _published(volume: Volume, change: Change, stamp: Stamp) -> Change | None:
     if change.after.phase is not Phase.PUBLISHING:
         return None
     try:

@@ -17,6 +17,7 @@ from storage_proxy.operations.permission import require_permission
 from storage_proxy.operations.service import Service, Volume
 from storage_proxy.ports import Asked, HeldLock
 from storage_proxy.store.joining import Gathered
+from storage_proxy.store.manifests import Change
 from storage_proxy.store.whole_file import NOTHING
 
 # A step copies at most `FOLD_BYTES_MAX`, and by hand where the share cannot: nobody waits for it but its own task.
@@ -139,27 +140,35 @@ async def _fold(service: Service, volume: Volume, upload: UploadId) -> tuple[Man
 
 
 async def _publish(service: Service, volume: Volume, manifest: Manifest, digests: tuple[Digest, ...] = ()) -> Manifest:
-    before = manifest
+    step = Change(manifest, manifest)
+    if manifest.declared:
+        # Before anybody is asked: a file that is not the one that was meant is nobody's to allow.
+        step = await volume.run(partial(volume.assembly.refute, manifest, service.stamp(), digests))
+    if step.after.phase in UNFINISHED:
+        step = await _publish_if_permitted(service, volume, step.after, digests)
+    if step.after.phase not in UNFINISHED:
+        volume.whole_files.forget(manifest)
+    return tell_published(service, step, manifest.changed_at)
+
+
+async def _publish_if_permitted(
+    service: Service, volume: Volume, manifest: Manifest, digests: tuple[Digest, ...]
+) -> Change:
     try:
-        if manifest.declared:
-            # Before anybody is asked: a file that is not the one that was meant is nobody's to allow.
-            manifest = await volume.run(partial(volume.assembly.refute, manifest, service.stamp(), digests))
         if manifest.phase is Phase.CLOSED:
             await require_permission(service, Asked.PUBLISHING, manifest, None)
     except HookRefused as refused:
-        manifest = await volume.run(
-            partial(volume.assembly.fail, manifest, str(refused).removesuffix("."), service.stamp())
-        )
-    else:
-        manifest = await volume.run(partial(volume.assembly.publish_announced, manifest, service.stamp(), digests))
-    if manifest.phase not in UNFINISHED:
-        volume.whole_files.forget(before)
-    return tell_published(service, manifest, before.changed_at)
+        reason = str(refused).removesuffix(".")
+        return await volume.run(partial(volume.assembly.fail, manifest, reason, service.stamp()))
+    return await volume.run(partial(volume.assembly.publish_announced, manifest, service.stamp(), digests))
 
 
-def tell_published(service: Service, manifest: Manifest, closed_at: float) -> Manifest:
-    """How publishing has ended; `closed_at`: when the last byte was committed."""
-    upload = manifest.upload
+def tell_published(service: Service, step: Change, closed_at: float) -> Manifest:
+    """How publishing has ended, by whoever has ended it: two may be at it. `closed_at`: when the last byte was
+    committed."""
+    manifest, upload = step.after, step.after.upload
+    if step.after is step.before:
+        return manifest
     if manifest.phase is Phase.PUBLISHED and manifest.publication is not None:
         seconds = max(0.0, manifest.changed_at - closed_at)
         service.tell(UploadPublished(upload, manifest.publication.path, manifest.length or 0, seconds))

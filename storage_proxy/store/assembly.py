@@ -141,26 +141,29 @@ class Assembly:
 
     def publish(self, key: str, stamp: Stamp, computed: tuple[Digest, ...] = ()) -> Manifest:
         """Carry a whole assembly file to its target; from whatever point another replica has left it at."""
-        return self.publish_announced(self._manifests.read(key), stamp, computed)
+        return self.publish_announced(self._manifests.read(key), stamp, computed).after
 
-    def publish_announced(self, manifest: Manifest, stamp: Stamp, computed: tuple[Digest, ...] = ()) -> Manifest:
+    def publish_announced(self, manifest: Manifest, stamp: Stamp, computed: tuple[Digest, ...] = ()) -> Change:
         """The same for a manifest that was just read or written: an old one does no harm, its names are gone.
 
-        `computed`: of the whole file, where digests were declared. Without them a closed upload stays as it is."""
+        `computed`: of the whole file, where digests were declared. Without them a closed upload stays as it is. The
+        last change, and nothing changed where it was another replica that ended it."""
+        step = Change(manifest, manifest)
         if manifest.phase is Phase.CLOSED and (file := folding.whole_file(manifest)) is not None:
-            manifest = self._announce(manifest, file, attempt=0, computed=computed)
+            step = self._announce(manifest, file, attempt=0, computed=computed)
         for _ in range(NAMES_TRIED_MAX):
+            manifest = step.after
             if manifest.phase is not Phase.PUBLISHING:
-                return manifest
-            manifest = self._publish_once(manifest, stamp)
+                return step
+            step = self._publish_once(manifest, stamp)
         return self.fail(manifest, f"{NAMES_TRIED_MAX} names like {manifest.target.path!r} were taken", stamp)
 
-    def refute(self, manifest: Manifest, stamp: Stamp, computed: tuple[Digest, ...]) -> Manifest:
+    def refute(self, manifest: Manifest, stamp: Stamp, computed: tuple[Digest, ...]) -> Change:
         """Fail a closed upload whose file was found to have another digest than was declared."""
         transition = partial(transitions.refute, computed=computed, stamp=stamp)
         if transition(manifest) is manifest:
-            return manifest
-        return self._manifests.change(manifest.upload.key, transition).after
+            return Change(manifest, manifest)
+        return self._manifests.change(manifest.upload.key, transition)
 
     def _announce(
         self,
@@ -169,7 +172,7 @@ class Assembly:
         attempt: int,
         computed: tuple[Digest, ...] = (),
         taken: Publication | None = None,
-    ) -> Manifest:
+    ) -> Change:
         """`taken`: by somebody else's file; it was announced before."""
         key = manifest.upload.key
         try:
@@ -178,7 +181,7 @@ class Assembly:
             now = self._manifests.read(key)
             if now.revision == manifest.revision:
                 raise PromisedBytesMissing(upload=str(manifest.upload), file=file, reason="it is gone") from None
-            return now
+            return Change(now, now)
         if entry.size != manifest.length:
             raise PromisedBytesMissing(
                 upload=str(manifest.upload),
@@ -190,9 +193,9 @@ class Assembly:
         transition = partial(transitions.announce, file=file, publication=publication, computed=computed)
         if taken is not None:
             transition = partial(_unless_gone_on, taken=taken, announce=transition)
-        return self._manifests.change(key, transition).after
+        return self._manifests.change(key, transition)
 
-    def _publish_once(self, manifest: Manifest, stamp: Stamp) -> Manifest:
+    def _publish_once(self, manifest: Manifest, stamp: Stamp) -> Change:
         key = manifest.upload.key
         publication = manifest.publication
         assert publication is not None and manifest.assembly is not None
@@ -220,11 +223,11 @@ class Assembly:
             self._remove(key, manifest.assembly.file)
         return self._record(manifest, publication, stamp)
 
-    def _record(self, manifest: Manifest, publication: Publication, stamp: Stamp) -> Manifest:
+    def _record(self, manifest: Manifest, publication: Publication, stamp: Stamp) -> Change:
         transition = partial(transitions.publish, publication=publication, stamp=stamp)
         # Everything it says is durable, and a loss of power that takes the record back leaves `publishing`, from which
         # any replica finds the file at its target and records it again.
-        return self._manifests.change(manifest.upload.key, transition, seen=manifest, durably=False).after
+        return self._manifests.change(manifest.upload.key, transition, seen=manifest, durably=False)
 
     def _sync_target(self, publication: Publication) -> None:
         try:
@@ -238,7 +241,7 @@ class Assembly:
         except (NameMissing, LinkInTheWay):
             return False
 
-    def _taken(self, manifest: Manifest, publication: Publication, stamp: Stamp) -> Manifest:
+    def _taken(self, manifest: Manifest, publication: Publication, stamp: Stamp) -> Change:
         if manifest.policy is Policy.REFUSE:
             return self.fail(manifest, f"a file {publication.path!r} exists already", stamp)
         assert manifest.assembly is not None
@@ -269,11 +272,11 @@ class Assembly:
             return False  # what is wrong with it, the link will say
         return True
 
-    def _already_consumed(self, manifest: Manifest, publication: Publication, stamp: Stamp) -> Manifest:
+    def _already_consumed(self, manifest: Manifest, publication: Publication, stamp: Stamp) -> Change:
         """The assembly file's name is gone: the step was done, by us before a crash or by another replica."""
         now = self._manifests.read(manifest.upload.key)
         if now.revision != manifest.revision:
-            return now
+            return Change(now, now)
         if self._is_ours(publication):
             self._sync_target(publication)
             return self._record(manifest, publication, stamp)
@@ -283,9 +286,9 @@ class Assembly:
             stamp,
         )
 
-    def fail(self, manifest: Manifest, reason: str, stamp: Stamp) -> Manifest:
+    def fail(self, manifest: Manifest, reason: str, stamp: Stamp) -> Change:
         """Give publishing up, and keep the bytes."""
-        return self._manifests.change(manifest.upload.key, partial(transitions.fail, reason=reason, stamp=stamp)).after
+        return self._manifests.change(manifest.upload.key, partial(transitions.fail, reason=reason, stamp=stamp))
 
 
 def _unless_gone_on(manifest: Manifest, taken: Publication, announce: "partial[Manifest]") -> Manifest:

@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from storage_proxy.core.events import UploadPublished
 from storage_proxy.core.manifest import Order
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.test_replicas import LENGTH, Sent, World, play
@@ -32,6 +33,9 @@ def together(halves: tuple[Sent, Sent], stopped_before: int, goes_on_for: int, *
         replica = world.replica(f"replica{number}")
         scheduler.add(replica.name, partial(world.client, replica, [half]))
     play(world, scheduler)
+    heard = [fact for replica in world.replicas.values() for fact in replica.listener.events]
+    # Both may be at it, and whoever ended it tells so: nobody, where a third has carried that change through.
+    assert sum(isinstance(fact, UploadPublished) for fact in heard) <= 1
     world.close()
 
 

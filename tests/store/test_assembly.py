@@ -262,5 +262,5 @@ def test_an_upload_in_one_piece_is_closed_and_announced_in_one_step(share: Simul
     assert after.phase is Phase.PUBLISHING
     assert after.publication is not None
     assert after.publication.inode == staged.inode
-    assert replica.volume.assembly.publish_announced(after, STAMP).phase is Phase.PUBLISHED
+    assert replica.volume.assembly.publish_announced(after, STAMP).after.phase is Phase.PUBLISHED
     assert share.target_bytes("file.bin") == CONTENT
