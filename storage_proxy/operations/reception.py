@@ -87,8 +87,6 @@ class Reception:
         """what was written when no thread was at it any more"""
         self.kept = False
         """whether the next request may go on in this file"""
-        self.fast = False
-        """whether more had come while the last batch was received"""
         self.writer_receives = False
         """whether the batch that is being written is received by its writer: then the next has to wait for it"""
         self.counted = 0
@@ -196,7 +194,7 @@ class Reception:
 
     def _helped(self) -> Aside | None:
         """A second thread to hash in, for a client that keeps the first one busy."""
-        if not self.fast or self.service.appends > HELPED_APPENDS_MAX:
+        if not self.chunk.fast or self.service.appends > HELPED_APPENDS_MAX:
             return None
         aside = self.chunk.hash_aside()
         asyncio.get_running_loop().run_in_executor(None, aside.help)
@@ -211,7 +209,7 @@ class Reception:
             more = self.chunk.length - self.taken
             self._count(more)
             self.taken += more
-            self.fast = more >= FAST_BYTES_MIN
+            self.chunk.fast = more >= FAST_BYTES_MIN
 
     def _count(self, count: int) -> None:
         self.counted += count

@@ -51,6 +51,8 @@ class StagedChunk:
         self.given_up = False
         """a call of it has not come back in time: a thread may still be at it, or come to it, and the file may grow"""
         self._whole = True
+        self.fast = False
+        """whether more came while the last bytes were written: who writes on, maybe in a later request, gets help"""
         self._hash = hashlib.sha256()
         self.hashes = {SHA_256: self._hash} | {name: WHOLE_FILE[name]() for name in algorithms if name != SHA_256}
         """of all that was written; besides sha-256 only what this upload's whole file needs"""

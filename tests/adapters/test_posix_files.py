@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from storage_proxy.adapters import posix_files
 from storage_proxy.adapters.posix import PosixFilesystem
 from storage_proxy.adapters.posix_files import BUFFERS_MAX
 from storage_proxy.core.errors import ShareFault, ShareFull
@@ -37,6 +38,19 @@ def test_a_kernel_that_takes_little_at_a_time_gets_all_the_same(
         staged.write(pieces[10:])
     staged.close()
     assert fs.read("chunk") == b"".join(pieces)
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_writing_to_the_disk_begins_before_it_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sync: bool
+) -> None:
+    begun: list[tuple[int, int]] = []
+    monkeypatch.setattr(posix_files, "begin_writing_back", lambda fd, offset, length: begun.append((offset, length)))
+    staged = PosixFilesystem(tmp_path, sync=sync).stage("chunk")
+    for _ in range(10):
+        staged.write([bytes(256 << 10)])
+    staged.close()
+    assert begun == ([(0, 1 << 20), (1 << 20, 1 << 20)] if sync else [])
 
 
 def test_a_kernel_that_takes_nothing_is_a_fault_and_no_endless_loop(

@@ -2,18 +2,20 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from storage_proxy.core.errors import BodyBrokenOff, ChecksumMismatch, ShareFault, ShareStalled, StorageProxyError
 from storage_proxy.core.manifest import Manifest, Order, Phase, UploadId
-from storage_proxy.operations import kept_files
+from storage_proxy.operations import kept_files, reception
 from storage_proxy.operations.append import append
 from storage_proxy.operations.finish import carry_on
 from storage_proxy.operations.reception import Append
 from storage_proxy.operations.terminate import terminate
 from storage_proxy.ports import BodyBroken
+from storage_proxy.store.chunks import StagedChunk
+from storage_proxy.store.digests import Aside
 from storage_proxy.testing.filesystem import SimulatedShare
 from storage_proxy.testing.replicas import ListedBody, Replica
 from storage_proxy.wire.checksums import Checksum
@@ -64,6 +66,43 @@ async def test_a_file_sent_in_pieces_is_written_once(share: SimulatedShare, repl
     assert done.phase is Phase.PUBLISHED
     assert (staged(), copied()) == (1, 0)
     assert share.target_bytes("file") == CONTENT
+
+
+class Torrent:
+    """A body that its writer receives, and of which more comes meanwhile than was there."""
+
+    count = 1
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def at_hand(self, size_max: int) -> None:
+        return None
+
+    async def batch(self, size: int, seconds: float) -> "Torrent | tuple[()]":
+        return self if self._content else ()
+
+    def received(self) -> Iterator[bytes]:
+        content, self._content = self._content, b""
+        yield content
+
+
+async def test_a_client_that_was_fast_in_its_last_request_gets_help_from_the_first_byte_of_the_next(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reception, "FAST_BYTES_MIN", 10)
+    helped: list[int] = []
+    hash_aside = StagedChunk.hash_aside
+
+    def watch(chunk: StagedChunk) -> Aside:
+        helped.append(chunk.length)
+        return hash_aside(chunk)
+
+    monkeypatch.setattr(StagedChunk, "hash_aside", watch)
+    upload = await opened(replica)
+    for start, helps in ((0, []), (50, [50]), (100, [50, 100])):
+        await append(replica.service, upload, Append(start, 50), Torrent(CONTENT[start : start + 50]))
+        assert helped == helps
 
 
 async def test_both_lanes_go_on_in_each_others_file(share: SimulatedShare, replica: Replica) -> None:
