@@ -8,7 +8,7 @@ import http.client
 import io
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from multidict import CIMultiDict
@@ -28,6 +28,8 @@ class Request:
     chunked: bool = False
     pieces: int = 1
     """in how many goes the body is sent"""
+    again: Sequence[tuple[str, str]] = ()
+    """fields that are there besides, also under a name that is there already"""
 
     def head(self, announced: int | None = None) -> bytes:
         framing: dict[str, str] = {}
@@ -35,7 +37,8 @@ class Request:
             framing = {"Content-Length": str(announced)}
         elif self.body is not None:
             framing = {"Transfer-Encoding": "chunked"} if self.chunked else {"Content-Length": str(len(self.body))}
-        lines = [f"{name}: {value}" for name, value in {"Host": "fuzz", **self.headers, **framing}.items()]
+        fields = [*{"Host": "fuzz", **self.headers, **framing}.items(), *self.again]
+        lines = [f"{name}: {value}" for name, value in fields]
         return "\r\n".join([f"{self.method} {self.path} HTTP/1.1", *lines, "", ""]).encode()
 
     def sent(self) -> list[bytes]:

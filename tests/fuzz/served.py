@@ -134,6 +134,10 @@ class Served:
         key = path.rpartition(".")[2]
         return [file.read_bytes() for file in self.volume.glob(f".uploads/*/{key}/*") if file.is_file()]
 
+    def uploads(self) -> int:
+        """How many there have been."""
+        return len(list(self.volume.glob(".uploads/*/*/info.json")))
+
     def tasks(self) -> list[str]:
         """What runs in the event loop, besides the one that asks."""
 

@@ -24,6 +24,7 @@ from tests.fuzz.draft_rules import Draft
 from tests.fuzz.large_rules import Large
 from tests.fuzz.machine import Protocol
 from tests.fuzz.parts_rules import Parts
+from tests.fuzz.repeated_rules import Repeated
 from tests.fuzz.served import Served, serving
 from tests.fuzz.surface import Surface
 
@@ -45,7 +46,14 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 
 # Of 50 rules each has its turn seldom, so what builds on itself is also tried alone.
-EXAMPLES: Mapping[type[Protocol], int] = {Surface: 25, Parts: 20, Draft: 25, DeclaredAndKeyed: 10, Large: 4}
+EXAMPLES: Mapping[type[Protocol], int] = {
+    Surface: 25,
+    Parts: 20,
+    Draft: 25,
+    DeclaredAndKeyed: 10,
+    Large: 4,
+    Repeated: 5,
+}
 
 
 def run(served: Served, examples: int, steps: int, machine: type[Protocol] = Surface) -> None:
