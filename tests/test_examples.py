@@ -60,7 +60,7 @@ EXAMPLES = {
         "make run": PAGES_OF + "test_make_run_serves_and_prints_three_commands",
         "head -c 3000000": PAGES_OF + "test_getting_started_does_what_it_says",
         "curl -sI": PAGES_OF + "test_getting_started_does_what_it_says",
-        "storage-proxy serve --data ./data": PAGES_OF
+        ".venv/bin/storage-proxy serve --data ./data": PAGES_OF
         + "test_a_second_process_on_the_same_directory_goes_on_with_the_uploads_of_the_first",
     },
     "docs/hooks.md": {

@@ -224,7 +224,7 @@ async def test_a_second_process_on_the_same_directory_goes_on_with_the_uploads_o
 ) -> None:
     [command] = examples("getting-started.md", "", "Several replicas")
     name, *words = shlex.split(here(command, service))
-    assert name == "storage-proxy"
+    assert name == ".venv/bin/storage-proxy"
     with serving(words, tmp_path, {"PYTHONPATH": str(ROOT)}, cwd=tmp_path) as second:
         path = await client.create(service.url, 10, filename="note.txt")
         assert (await client.patch(service.url, path, 0, b"hello")).status == 204
