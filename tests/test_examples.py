@@ -44,8 +44,6 @@ EXAMPLES = {
     "docs/conformance.md": {
         "pip install ./tests/conformance": "conformance/test_package.py::"
         "test_the_command_that_is_installed_judges_a_server",
-        "python -m tests.conformance --url": "conformance/test_suite.py::"
-        "test_the_command_judges_a_server_by_its_address",
     },
     "docs/disk-format.md": {"<volume>/.uploads/": PICTURE},
     "docs/doctor.md": {
