@@ -214,7 +214,7 @@ def test_make_run_serves_and_prints_three_commands(tmp_path: Path) -> None:
 
 def test_each_target_of_make_that_a_page_names_exists() -> None:
     pages = "\n".join(page.read_text() for page in [ROOT / "README.md", *DOCS.glob("*.md")])
-    named = set(re.findall(r"^make ([a-z]+)", pages, re.MULTILINE)) | set(re.findall(r"`make ([a-z]+)", pages))
+    named = set(re.findall(r"^make ([a-z-]+)", pages, re.MULTILINE)) | set(re.findall(r"`make ([a-z-]+)", pages))
     made = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert {"run", "test", "check"} <= named <= made
 
@@ -235,8 +235,9 @@ async def test_a_second_process_on_the_same_directory_goes_on_with_the_uploads_o
 
 def test_each_command_that_a_page_names_exists() -> None:
     pages = "\n".join(page.read_text() for page in [ROOT / "README.md", *DOCS.glob("*.md")])
-    named = set(re.findall(r"storage-proxy ((?:config )?[a-z]+)(?=[ `\n])", pages))
-    for command in sorted(named - {"serves"}):
+    named = set(re.findall(r"(?:^|`)storage-proxy ((?:config )?[a-z]+)(?=[ `\n])", pages, re.MULTILINE))
+    assert {"serve", "doctor", "verify", "config check"} <= named
+    for command in sorted(named):
         done = subprocess.run(
             [sys.executable, "-m", "storage_proxy", *command.split(), "--help"], capture_output=True, text=True
         )
