@@ -95,6 +95,8 @@ SERVERS = {
         _ours("ours unsynced", sync=False),
         _ours("ours, 2 workers", workers=2),
         _ours("ours, 2 workers, unsynced", sync=False, workers=2),
+        _ours("ours, 4 workers", workers=4),
+        _ours("ours, 4 workers, unsynced", sync=False, workers=4),
         _ours("ours, 2 replicas", replicas=2),
         _ours("ours, 2 replicas, unsynced", sync=False, replicas=2),
         Server("tusd", lambda: [str(builds.tusd())], _tusd_arguments, builds.TUSD, settings="-verbose=false"),

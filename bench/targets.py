@@ -111,6 +111,10 @@ TARGETS = (
         _at_least(THROUGHPUT, ("W3", "ours, 2 workers"), (("W3", "tusd", False),)),
     ),
     Target("W4", "at least @tus/server's rate", _at_least(RATE, ("W4", "ours"), (("W4", "@tus/server", False),))),
+    Target(
+        "W4", "the same, with 4 workers",
+        _at_least(RATE, ("W4", "ours, 4 workers"), (("W4", "@tus/server", False),)),
+    ),
     Target("W5", "faster than W2", _at_least(THROUGHPUT, ("W5", _TWO), (("W2", "ours", True),))),
     Target("W5", "faster than tusd's concatenation", _at_least(THROUGHPUT, ("W5", _TWO), ((JOINED, "tusd", False),))),
     Target("W5", "faster than our concatenation", _at_least(THROUGHPUT, ("W5", _TWO), ((JOINED, _TWO, True),))),

@@ -10,6 +10,7 @@ KIB, MIB, GIB = 2**10, 2**20, 2**30
 
 OURS = ("ours", "ours unsynced")
 TWO_WORKERS = ("ours, 2 workers", "ours, 2 workers, unsynced")
+FOUR_WORKERS = ("ours, 4 workers", "ours, 4 workers, unsynced")
 TWO_REPLICAS = ("ours, 2 replicas", "ours, 2 replicas, unsynced")
 PEERS = ("tusd", "@tus/server", "rustus")
 CEILING_C = ("ceiling in C", "ceiling in C, unsynced")
@@ -80,7 +81,7 @@ CASES = (
     Case("W5, concatenated", "W2", "W5-concatenation", (*TWO_REPLICAS, *JOINERS), short=_size(64 * MIB)),
     Case("W3", "W3", "W3", (*TWO_WORKERS, *PEERS, *CEILING_C), short=_size(16 * MIB)),
     Case("W8", "W8", "W3", (*TWO_WORKERS, *PEERS), short=_size(16 * MIB), rounds=2, beside="HEAD"),
-    Case("W4", "W4", "W4", (*OURS, *TWO_WORKERS, *PEERS, *CEILING_C), short=("--seconds", "1")),
+    Case("W4", "W4", "W4", (*OURS, *FOUR_WORKERS, *PEERS, *CEILING_C), short=("--seconds", "1")),
     *_finishing(XFS),
     *_finishing(EXT4),
     Case("W7, small files", "W7", "W7", (*OURS, *PEERS), _size(128 * KIB), (*_size(32 * KIB), *_BRIEFLY), 1),
