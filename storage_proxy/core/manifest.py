@@ -6,7 +6,7 @@ function of `core/transitions.py`, and becomes durable only through `store/manif
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from storage_proxy.core import extents
@@ -205,10 +205,19 @@ class Manifest:
     created_at: float = 0.0
     changed_at: float = 0.0
     expires_at: float | None = None
+    _coverage: Coverage | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def coverage(self) -> Coverage:
         """Every byte that is promised."""
+        if self._coverage is None:
+            # Of thousands of pieces that is much to compute, and each request asks for it again and again. No change of
+            # the record: it only remembers what follows from it.
+            object.__setattr__(self, "_coverage", self._computed_coverage())
+        assert self._coverage is not None
+        return self._coverage
+
+    def _computed_coverage(self) -> Coverage:
         if self.phase is Phase.PUBLISHED:
             return extents.merge((Extent(0, self.length or 0),))
         held = [chunk.extent for chunk in self.chunks]

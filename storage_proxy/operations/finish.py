@@ -52,8 +52,9 @@ def carry_on(service: Service, upload: UploadId, announced: Manifest | None = No
 
 def assemble_if_behind(service: Service, manifest: Manifest) -> None:
     """Let the assembly file follow the prefix, so that nothing but a short tail is left at the close."""
-    waiting = sum(chunk.offset < manifest.prefix for chunk in manifest.chunks)
-    lag = manifest.prefix - manifest.assembled
+    prefix = manifest.prefix  # computed from all pieces, of which there may be thousands
+    waiting = sum(chunk.offset < prefix for chunk in manifest.chunks)
+    lag = prefix - manifest.assembled
     if manifest.phase is not Phase.OPEN or not folding.may_be_folded(manifest):
         return
     if lag >= service.limits.fold_lag_bytes or waiting >= service.limits.fold_lag_chunks:

@@ -1,5 +1,7 @@
 """What can be read off a manifest agrees with itself, whatever chunks it holds."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -143,3 +145,13 @@ def test_any_text_is_an_upload_id_or_not_found(text: str) -> None:
         return
     assert str(upload) == text
     assert len(upload.key) == 32
+
+
+@given(manifests(), manifests())
+def test_what_is_remembered_of_a_manifest_is_never_that_of_another(one: Manifest, other: Manifest) -> None:
+    fresh = replace(other)
+    assert one.coverage is one.coverage
+    changed = replace(one, phase=other.phase, length=other.length, chunks=other.chunks, assembly=other.assembly)
+    assert changed.coverage == other.coverage
+    # Asked or not, it is the same manifest.
+    assert fresh == other
