@@ -33,7 +33,12 @@ UPLOADS = {
 
 async def start(replicas: Replicas, **changed: object) -> Replica:
     [replica] = await replicas.start(1, workers=2, orphans="1h", **changed)
-    assert len(children(replica.pid)) == 2
+
+    async def both_are_there() -> bool:
+        return len(children(replica.pid)) == 2
+
+    # The first one that listens is enough to be ready.
+    await until("both workers are there", both_are_there)
     return replica
 
 
