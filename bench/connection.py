@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -43,11 +44,13 @@ class Connection:
         assert parts.hostname is not None and parts.port is not None, url
         self.host = f"{parts.hostname}:{parts.port}"
         self._asked = b""
-        self._socket = socket.create_connection((parts.hostname, parts.port))
+        self._socket = socket.socket()
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _send_without_pauses(self._socket)
         # Not settimeout, which would make the socket a non-blocking one with a poll before each call.
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             self._socket.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", PATIENCE_SECONDS, 0))
+        self._socket.connect((parts.hostname, parts.port))
 
     def ask(self, head: bytes, *, expected: int | None) -> Answer:
         """A request without a body; None: whatever the status."""
@@ -121,6 +124,14 @@ class Connection:
 
     def close(self) -> None:
         self._socket.close()
+
+
+def _send_without_pauses(connection: socket.socket) -> None:
+    """Some kernels send by BBR, which spaces out what it sends by what it believes the way to be like. On loopback that
+    belief is made of the receiver's own pauses, and its timers would be measured. To be said before the connection is
+    made; a kernel that has nothing else keeps what it has."""
+    with suppress(OSError):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
 
 
 def request(method: str, target: str, host: str, *fields: str, length: int | None = None) -> bytes:

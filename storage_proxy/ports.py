@@ -8,7 +8,7 @@ people, may hold planted links, and is resolved without following any.
 File system calls block, so they are plain functions and are only ever run through `Workers`.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
@@ -271,6 +271,11 @@ class Workers(Protocol):
         """How long the slowest call has been under way, if all that may run at once are past their limits; else 0."""
         ...
 
+    def side_by_side(self, work: Callable[[], None], help: Callable[[], object]) -> None:
+        """For who is being run: do this work, while somebody else helps, on another processor. Help may come late, or
+        never, and its failure is nobody's."""
+        ...
+
     def abandon(self, work: Callable[[], object]) -> None:
         """Run this some time; nobody waits for it and its failure is nobody's (closing files after trouble)."""
         ...
@@ -349,8 +354,9 @@ class Unread(Protocol):
 
     count: int
 
-    def received(self) -> Iterator[bytes]:
-        """Once, never waiting. It may give more than `count`, where more has come since, or fewer. `BodyBroken`."""
+    def received(self, most: int) -> Generator[Sequence[bytes], None, None]:
+        """Once, never waiting, piece by piece. It may give fewer than `count`; or more, where more has come since, but
+        then no more than about `most`. `BodyBroken`."""
         ...
 
 

@@ -19,6 +19,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
+from storage_proxy.adapters import processors
 from storage_proxy.core.errors import ShareStalled
 
 T = TypeVar("T")
@@ -167,6 +168,17 @@ class ThreadWorkers:
 
     def hung_seconds(self) -> float:
         return self.executor.hung_seconds()
+
+    def side_by_side(self, work: Callable[[], None], help: Callable[[], object]) -> None:
+        ours, theirs = processors.halves()
+
+        def act() -> None:
+            with processors.on(theirs):
+                help()
+
+        self.abandon(act)
+        with processors.on(ours):
+            work()
 
     def abandon(self, work: Callable[[], object]) -> None:
         def act() -> None:

@@ -8,7 +8,6 @@ may yet promise it; where one of its calls hangs, it is not sealed either, becau
 import asyncio
 import hmac
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -29,11 +28,11 @@ from storage_proxy.core.manifest import Chunk, Manifest, Order
 from storage_proxy.core.target import Target
 from storage_proxy.operations.commits import tell_commit
 from storage_proxy.operations.kept_files import is_worth_keeping, may_be_kept
+from storage_proxy.operations.relay import Relay
 from storage_proxy.operations.service import Service, Volume
 from storage_proxy.ports import Body, BodyBroken, BodyIdle, BodyStopped, Unread, total
 from storage_proxy.store import digests
 from storage_proxy.store.chunks import StagedChunk
-from storage_proxy.store.digests import Aside
 from storage_proxy.store.manifests import Change
 from storage_proxy.wire.checksums import Checksum
 
@@ -172,10 +171,13 @@ class Reception:
         # First: a writer that receives for itself may have got less than there seemed to be, and what is left of it is
         # counted in this batch once more.
         await self._written()
+        if self._enough_for_a_checkpoint:
+            # Now, and not behind these bytes: a writer that receives for itself stops where a checkpoint is due.
+            await self._checkpoint()
         self._require_room(self.chunk.offset + self.taken + count)
         self.taken += count
         self._count(count)
-        self.writing = asyncio.ensure_future(self.volume.run(partial(self._write, batch, self._helped())))
+        self.writing = asyncio.ensure_future(self.volume.run(self._writer(batch)))
 
     def _require_room(self, reached: int) -> None:
         length = self.manifest.length
@@ -184,21 +186,27 @@ class Reception:
         if reached > self.service.limits.upload_bytes_max:
             raise SizeExceeded(size=reached, size_max=self.service.limits.upload_bytes_max)
 
-    def _write(self, batch: Batch, aside: Aside | None) -> None:
-        with aside or nullcontext():
-            for buffers in (batch,) if isinstance(batch, Sequence) else ((piece,) for piece in batch.received()):
-                self.chunk.write(buffers, aside)
-                if self.digest is not None:
-                    for buffer in buffers:
-                        self.digest.update(buffer)
+    def _writer(self, batch: Batch) -> Callable[[], None]:
+        if isinstance(batch, Sequence):
+            return partial(self._write, batch)
+        relay = Relay(batch.received(self._bytes_to_checkpoint(batch)), (self.chunk.write_unhashed, self._hash))
+        helped = self.chunk.fast and self.service.appends <= HELPED_APPENDS_MAX
+        return partial(self.volume.workers.side_by_side, relay.run, relay.help) if helped else relay.run
 
-    def _helped(self) -> Aside | None:
-        """A second thread to hash in, for a client that keeps the first one busy."""
-        if not self.chunk.fast or self.service.appends > HELPED_APPENDS_MAX:
-            return None
-        aside = self.chunk.hash_aside()
-        asyncio.get_running_loop().run_in_executor(None, aside.help)
-        return aside
+    def _bytes_to_checkpoint(self, batch: Unread) -> int:
+        if self.service.undurable.exceeded:
+            return 0
+        return self.service.limits.checkpoint_bytes - (self.taken - batch.count - self.durable)
+
+    def _write(self, buffers: Sequence[bytes]) -> None:
+        self.chunk.write_unhashed(buffers)
+        self._hash(buffers)
+
+    def _hash(self, buffers: Sequence[bytes]) -> None:
+        self.chunk.hash(buffers)
+        if self.digest is not None:
+            for buffer in buffers:
+                self.digest.update(buffer)
 
     async def _written(self) -> None:
         if self.writing is not None:
@@ -225,6 +233,10 @@ class Reception:
         # The last byte is there, the body's end is not: too long a body must still be refused as a whole.
         return self.chunk.offset + self.taken == self.manifest.length
 
+    @property
+    def _enough_for_a_checkpoint(self) -> bool:
+        return self.taken - self.durable >= self.service.limits.checkpoint_bytes
+
     def _seconds_to_checkpoint(self) -> float | None:
         if self._nothing_falls_due:
             return None
@@ -234,11 +246,7 @@ class Reception:
     def _checkpoint_is_due(self) -> bool:
         if self._nothing_falls_due:
             return False
-        return (
-            self.taken - self.durable >= self.service.limits.checkpoint_bytes
-            or self.service.undurable.exceeded
-            or self._seconds_to_checkpoint() == 0.0
-        )
+        return self._enough_for_a_checkpoint or self.service.undurable.exceeded or self._seconds_to_checkpoint() == 0.0
 
     async def _checkpoint(self) -> None:
         """Start to make durable what has been written; the body goes on meanwhile."""

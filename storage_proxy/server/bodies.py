@@ -31,6 +31,9 @@ from storage_proxy.wire.fields import Headers, find, malformed
 # More pieces than writev takes at once are not worth handing on singly; only tiny network reads come to that.
 PIECES_MAX = 1024
 
+# Read ahead on the ordinary lane. Less would do for the others, and waits in the memory of each slow upload.
+READ_BYTES = 256 << 10
+
 LINGER_SECONDS = 5.0
 LINGER_SECONDS_DRAINING = 1.0
 LINGER_BYTES_MAX = 256 << 20
@@ -129,15 +132,16 @@ class RequestBody:
         """What comes and is less than a batch is not noticed: silence may end a body one batch's time too late."""
         if straight.left == 0:
             self._end = _Ended()
-        if self._held or self._end is not None:
             return
         count = min(size, straight.left)
         try:
             if await straight.arrive(count, min(due, quiet), self._stopped):
-                self._unread = straight.take(count)
+                # What the parser had goes along: a trip of its own to a thread costs more than to receive a batch.
+                self._unread = straight.take(count, self._pieces)
+                self._pieces, self._held = [], 0
                 return
             piece = straight.take_what_is_there(count)
-            if piece is None and await straight.arrive(1, quiet, self._stopped):
+            if piece is None and not self._held and await straight.arrive(1, quiet, self._stopped):
                 piece = straight.take_what_is_there(count)
         except BodyBroken as broken:
             self._end = broken
@@ -146,7 +150,7 @@ class RequestBody:
             self._keep(piece)
         if self._stopped.done():
             self._end = BodyStopped()
-        elif piece is None:
+        elif not self._held:
             self._end = BodyIdle(self._idle_seconds)
 
     def _keep(self, piece: bytes) -> None:
@@ -182,6 +186,8 @@ class RequestBody:
             self._straight, had = begun
             if had:
                 self._keep(had)
+        else:
+            self._content.set_read_chunk_size(READ_BYTES)
 
     async def _watch(self) -> None:
         await self._draining.wait()

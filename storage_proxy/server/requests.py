@@ -70,8 +70,8 @@ CONNECTIONS: Mapping[str, object] = {
     # The log line is ours.
     "access_log": None,
     "logger": _CONNECTION_LOGGER,
-    # Twice this is held per connection before its socket is no longer read.
-    "read_bufsize": 256 * 1024,
+    # Twice this is held per connection before its socket is no longer read; bodies that could use more ask for it.
+    "read_bufsize": 32 * 1024,
     # A token is in the query, Upload-Metadata in one field; both may have 8 KiB of their own.
     "max_line_size": 32 * 1024,
     "max_field_size": 32 * 1024,

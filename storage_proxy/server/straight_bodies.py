@@ -17,44 +17,57 @@ between two messages; `_reading_paused` is true as long as the parser holds back
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Sequence
 
 from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestHandler
 
-from storage_proxy.ports import BodyBroken
+from storage_proxy.ports import BodyBroken, total
 from storage_proxy.server.connections import renew_parser
 
 # For less it is not worth the trouble.
 STRAIGHT_BYTES_MIN = 1 << 20
 
-# Received, written and hashed before the next: it stays in the processor's cache.
-PIECE_BYTES = 256 << 10
+# Received, written and hashed by one thread: it stays in the processor's cache.
+PIECE_BYTES = 512 << 10
 
-# How much a thread takes in one go from a client that is faster than it: checkpoints have to wait for it.
-RUN_BYTES_MAX = 8 << 20
+# For how long a thread goes on with a client that is faster than it. Each return to the event loop lets a processor
+# stand idle; but other uploads, and the end of the process, have to wait for it.
+RUN_SECONDS_MAX = 0.1
 
 
 class Unread:
     """See `ports.Unread`."""
 
-    def __init__(self, straight: "StraightBody", count: int) -> None:
-        self.count = count
+    def __init__(self, straight: "StraightBody", count: int, had: Sequence[bytes]) -> None:
+        self.count = count + total(had)
         self._straight = straight
+        self._left = count
+        self._had = had
 
-    def received(self) -> Iterator[bytes]:
-        return self._straight.receive(self.count)
+    def received(self, most: int) -> Generator[Sequence[bytes], None, None]:
+        if self._had:
+            yield self._had
+        yield from self._straight.receive(self._left, most)
 
 
 class StraightBody:
     """Used by the event loop, but for `receive`; and while that goes on, by nobody else but to `close`."""
 
-    def __init__(self, handler: RequestHandler, content: StreamReader, connection: socket.socket, left: int) -> None:
+    def __init__(
+        self,
+        handler: RequestHandler,
+        content: StreamReader,
+        connection: socket.socket,
+        left: int,
+        now: Callable[[], float],
+    ) -> None:
         self.left = left
         """bytes of the body that nobody has received yet"""
         self._handler = handler
         self._content = content
         self._connection = connection
+        self._now = now
         self._awaited = 1
         self._handed_out = False
         """to a thread, which has not received it yet: until then nobody else may receive"""
@@ -91,7 +104,8 @@ class StraightBody:
         transport.pause_reading()
         connection = socket.fromfd(known.fileno(), known.family, known.type)
         connection.setblocking(False)
-        return cls(handler, content, connection, length - content.total_bytes), b"".join(had)
+        now = asyncio.get_running_loop().time
+        return cls(handler, content, connection, length - content.total_bytes, now), b"".join(had)
 
     # ---- in the event loop ------------------------------------------------------------------------------------------
 
@@ -110,9 +124,10 @@ class StraightBody:
             loop.remove_reader(self._connection)
             ready.cancel()
 
-    def take(self, count: int) -> Unread:
+    def take(self, count: int, had: Sequence[bytes] = ()) -> Unread:
+        """For a thread: so many bytes, behind those that have been received already."""
         self._handed_out = True
-        return Unread(self, count)
+        return Unread(self, count, had)
 
     def take_what_is_there(self, count: int) -> bytes | None:
         """Without waiting, what has come of the next `count` bytes; None: nothing has."""
@@ -152,20 +167,21 @@ class StraightBody:
 
     # ---- in a thread ------------------------------------------------------------------------------------------------
 
-    def receive(self, count: int) -> Iterator[bytes]:
-        """So many bytes, which are there, and more while they keep coming in whole pieces: each return to the event
-        loop costs two changes of thread. Fewer only where the kernel, short of memory, has woken us too early."""
+    def receive(self, count: int, most: int) -> Generator[Sequence[bytes], None, None]:
+        """So many bytes, which are there, and more while they keep coming in whole pieces. Fewer only where the kernel,
+        short of memory, has woken us too early."""
         with self._mutex:
             if self._closing:
                 raise BodyBroken("the request has ended")
             self._receiving = True
         try:
-            left = max(count, RUN_BYTES_MAX)
-            while left > 0 and self.left > 0 and (piece := self.take_what_is_there(PIECE_BYTES)) is not None:
-                yield piece
-                left -= len(piece)
+            until = self._now() + RUN_SECONDS_MAX
+            while self.left > 0 and (piece := self.take_what_is_there(PIECE_BYTES)) is not None:
+                yield (piece,)
+                most -= len(piece)
                 count -= len(piece)
-                if count <= 0 and len(piece) < PIECE_BYTES:
+                enough = most <= 0 or len(piece) < PIECE_BYTES or self._now() > until
+                if count <= 0 and enough:
                     break
         finally:
             self._received()

@@ -17,7 +17,7 @@ from storage_proxy.core.manifest import SHA_256, Chunk, Digest, Manifest, Phase
 from storage_proxy.core.transitions import NeedsComparison, Stamp
 from storage_proxy.ports import Entropy, Filesystem, LinkInTheWay, NameMissing, total
 from storage_proxy.store import digests, layout
-from storage_proxy.store.digests import WHOLE_FILE, Aside
+from storage_proxy.store.digests import WHOLE_FILE
 from storage_proxy.store.manifests import Change, Manifests
 from storage_proxy.store.new_names import under_new_name
 from storage_proxy.store.whole_file import WholeFiles
@@ -33,8 +33,8 @@ ROUNDS_MAX = 100
 
 
 class StagedChunk:
-    """One append's file while it is being written. Not to be used by two threads at once, but for `write` and
-    `sync` of what an earlier `snapshot` saw."""
+    """One append's file while it is being written. Not to be used by two threads at once, but for writing and `sync` of
+    what an earlier `snapshot` saw, and for writing one piece while the one before is hashed."""
 
     def __init__(
         self, filesystem: Filesystem, key: str, offset: int, name: str, algorithms: Iterable[str] = ()
@@ -50,7 +50,8 @@ class StagedChunk:
         """what was compared with bytes promised elsewhere, and found equal; that stays true"""
         self.given_up = False
         """a call of it has not come back in time: a thread may still be at it, or come to it, and the file may grow"""
-        self._whole = True
+        self._written = self._hashed = 0
+        """how many times bytes were to be written, and how many times such bytes were hashed"""
         self.fast = False
         """whether more came while the last bytes were written: who writes on, maybe in a later request, gets help"""
         self._hash = hashlib.sha256()
@@ -62,24 +63,23 @@ class StagedChunk:
     @property
     def clean(self) -> bool:
         """Whether the file holds just the bytes that were hashed, and nothing of a write that failed or may go on."""
-        return self._whole and not self.given_up
+        return self._written == self._hashed and not self.given_up
 
-    def hash_aside(self) -> Aside:
-        """For `write`; to be finished before the next `snapshot`."""
-        return Aside(self._update)
+    def write(self, buffers: Sequence[bytes]) -> None:
+        self.write_unhashed(buffers)
+        self.hash(buffers)
 
-    def _update(self, buffer: bytes) -> None:
-        for running in self.hashes.values():
-            running.update(buffer)
-
-    def write(self, buffers: Sequence[bytes], aside: Aside | None = None) -> None:
-        self._whole = False
+    def write_unhashed(self, buffers: Sequence[bytes]) -> None:
+        """To be followed by `hash` of the same, maybe in another thread, and before the next `snapshot`."""
+        self._written += 1
         self._file.write(buffers)
-        add = self._update if aside is None else aside.add
+
+    def hash(self, buffers: Sequence[bytes]) -> None:
         for buffer in buffers:
-            add(buffer)
+            for running in self.hashes.values():
+                running.update(buffer)
         self.length += total(buffers)
-        self._whole = True
+        self._hashed += 1
 
     def snapshot(self, *, sealed: bool) -> Chunk:
         """The record of what was written so far. Sealed: nothing will be added to the file any more."""

@@ -51,6 +51,10 @@ class InlineWorkers:
     def hung_seconds(self) -> float:
         return 0.0
 
+    def side_by_side(self, work: Callable[[], None], help: Callable[[], object]) -> None:
+        """There is nobody else."""
+        work()
+
     def abandon(self, work: Callable[[], object]) -> None:
         try:
             work()

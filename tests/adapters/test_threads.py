@@ -1,9 +1,11 @@
 import asyncio
 import gc
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -230,6 +232,37 @@ async def test_abandoned_work_is_done_though_everything_hangs_and_its_failure_is
     for hang in hangs:
         await back(hang)
     assert await asyncio.to_thread(done.wait, 30)
+
+
+async def test_help_goes_on_beside_the_work_and_on_another_processor(workers: ThreadWorkers) -> None:
+    met, where = threading.Barrier(2), dict[str, set[int]]()
+
+    def meet(who: str) -> None:
+        met.wait(30)
+        where[who] = os.sched_getaffinity(0)
+
+    allowed = os.sched_getaffinity(0)
+    both = partial(workers.side_by_side, partial(meet, "work"), partial(meet, "help"))
+    await workers.run(both, LONG)
+    await until(lambda: len(where) == 2)
+    assert not where["work"] & where["help"] or len(allowed) == 1
+    await asyncio.gather(*(workers.run(partial(meet, who), LONG) for who in where))
+    assert where == {"work": allowed, "help": allowed}, "both may go where they could before"
+
+
+async def test_nobody_waits_for_help_that_does_not_come_and_its_failure_is_nobodys(workers: ThreadWorkers) -> None:
+    hang, done = Hang(), threading.Event()
+
+    def help() -> None:
+        done.set()
+        raise OSError
+
+    hanging = asyncio.ensure_future(workers.run(hang, LONG))
+    await asyncio.to_thread(hang.entered.wait, 30)
+    await workers.run(partial(workers.side_by_side, lambda: None, help), LONG)
+    hang.let_go.set()
+    assert await hanging == "late"
+    await asyncio.to_thread(done.wait, 30)
 
 
 async def test_work_that_came_through_the_executor_counts_when_it_hangs(

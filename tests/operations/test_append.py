@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
@@ -64,8 +64,9 @@ class Unhurried:
         self.count = count
         self._pieces = pieces
 
-    def received(self) -> Iterator[bytes]:
-        yield from self._pieces
+    def received(self, most: int) -> Generator[Sequence[bytes], None, None]:
+        for piece in self._pieces:
+            yield (piece,)
 
 
 class UnreadBody:
@@ -403,14 +404,16 @@ async def test_what_a_hung_write_has_hashed_already_is_in_no_record(
     replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its deadline passes when its bytes are in the file and in the hash, and not yet counted."""
-    upload, update = await opened(replica), StagedChunk._update
+    upload, in_time = await opened(replica), StagedChunk.hash
 
-    def update_late(chunk: StagedChunk, buffer: bytes) -> None:
-        update(chunk, buffer)
-        if chunk.length:
+    def hash_late(chunk: StagedChunk, buffers: Sequence[bytes]) -> None:
+        length, count = chunk.length, sum(map(len, buffers))
+        in_time(chunk, buffers)
+        if length:
+            chunk.length -= count
             raise ShareStalled(volume=VOLUME, seconds=40.0)
 
-    monkeypatch.setattr(StagedChunk, "_update", update_late)
+    monkeypatch.setattr(StagedChunk, "hash", hash_late)
     with pytest.raises(ShareStalled):
         await send(replica, upload, 0, ListedBody([CONTENT[:30], CONTENT[30:60]]))
     (chunk,) = (await look_up(replica.service, upload)).chunks

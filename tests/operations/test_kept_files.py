@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Sequence
 
 import pytest
 
@@ -14,10 +14,9 @@ from storage_proxy.operations.finish import carry_on
 from storage_proxy.operations.reception import Append
 from storage_proxy.operations.terminate import terminate
 from storage_proxy.ports import BodyBroken
-from storage_proxy.store.chunks import StagedChunk
-from storage_proxy.store.digests import Aside
 from storage_proxy.testing.filesystem import SimulatedShare
 from storage_proxy.testing.replicas import ListedBody, Replica
+from storage_proxy.testing.system import InlineWorkers
 from storage_proxy.wire.checksums import Checksum
 from tests.operations.test_append import CONTENT, data_files, hang, opened, send
 
@@ -82,9 +81,9 @@ class Torrent:
     async def batch(self, size: int, seconds: float) -> "Torrent | tuple[()]":
         return self if self._content else ()
 
-    def received(self) -> Iterator[bytes]:
+    def received(self, most: int) -> Generator[Sequence[bytes], None, None]:
         content, self._content = self._content, b""
-        yield content
+        yield (content,)
 
 
 async def test_a_client_that_was_fast_in_its_last_request_gets_help_from_the_first_byte_of_the_next(
@@ -92,13 +91,12 @@ async def test_a_client_that_was_fast_in_its_last_request_gets_help_from_the_fir
 ) -> None:
     monkeypatch.setattr(reception, "FAST_BYTES_MIN", 10)
     helped: list[int] = []
-    hash_aside = StagedChunk.hash_aside
 
-    def watch(chunk: StagedChunk) -> Aside:
-        helped.append(chunk.length)
-        return hash_aside(chunk)
+    def side_by_side(work: Callable[[], None], help: Callable[[], object]) -> None:
+        helped.append(start)
+        work()
 
-    monkeypatch.setattr(StagedChunk, "hash_aside", watch)
+    monkeypatch.setattr(InlineWorkers, "side_by_side", staticmethod(side_by_side))
     upload = await opened(replica)
     for start, helps in ((0, []), (50, [50]), (100, [50, 100])):
         await append(replica.service, upload, Append(start, 50), Torrent(CONTENT[start : start + 50]))

@@ -61,7 +61,7 @@ def put(length: int) -> str:
 
 
 def pieces_of(batch: Batch) -> list[bytes]:
-    return list(batch) if isinstance(batch, Sequence) else list(batch.received())
+    return list(batch) if isinstance(batch, Sequence) else [piece for pieces in batch.received(0) for piece in pieces]
 
 
 def joined(batch: Batch) -> bytes:

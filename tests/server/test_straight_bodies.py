@@ -189,12 +189,12 @@ def test_a_connection_is_let_go_only_when_no_thread_receives_from_it() -> None:
         connection, _ = listener.accept()
         client.sendall(b"abc")
         gone: Any = SimpleNamespace(transport=None)
-        lane = StraightBody(gone, SimpleNamespace(total_bytes=0), connection, left=9)  # type: ignore[arg-type]
-        receiving = lane.take(3).received()
-        assert next(receiving) == b"abc"
+        lane = StraightBody(gone, SimpleNamespace(total_bytes=0), connection, 9, lambda: 0.0)  # type: ignore[arg-type]
+        receiving = lane.take(3).received(0)
+        assert next(receiving) == (b"abc",)
         lane.close()
         assert connection.fileno() >= 0
         assert next(receiving, None) is None
         assert connection.fileno() < 0
         with pytest.raises(BodyBroken):
-            next(lane.take(3).received())
+            next(lane.take(3).received(0))
