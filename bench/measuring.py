@@ -21,6 +21,7 @@ from typing import Any
 from bench import accounting
 from bench.connection import Wrong
 from bench.content import Content
+from bench.memory import Filler
 from bench.plan import NotOffered
 from bench.servers import ROOT, Running, Server
 from bench.uploads import Upload
@@ -67,7 +68,14 @@ class Measured:
 
 
 def measure(
-    work: str, server: Server, home: Path, options: Sequence[str], *, hashed: bool, beside: str | None = None
+    work: str,
+    server: Server,
+    home: Path,
+    options: Sequence[str],
+    *,
+    hashed: bool,
+    beside: str | None = None,
+    filler: Filler | None = None,
 ) -> Measured:
     """`hashed`: every byte is compared, not only the sizes. `beside`: another load at the same time, whose series
     are told, too. Raises Wrong, NotOffered."""
@@ -75,6 +83,8 @@ def measure(
     running = Running(server, data)
     try:
         idle = accounting.resident(running.pids)
+        if filler is not None:
+            filler.fill()
         accounting.forget_peak(running.pids)
         before = accounting.cost(running.pids)
         with _memory_watched(running.pids) as seen, _beside(beside, running.urls) as more:

@@ -12,9 +12,10 @@ from bench.calls import share_calls, system_calls
 from bench.connection import Wrong
 from bench.disks import CannotMount, mounted
 from bench.measuring import Measured, measure
+from bench.memory import Filler
 from bench.plan import NotOffered
 from bench.servers import Server
-from bench.works import COUNTED, COUNTED_SERVERS, GIB, Case
+from bench.works import COUNTED, COUNTED_SERVERS, GIB, MEMORY_FILLED, Case
 
 DISK_SIZE = 20 * GIB
 SHORT_DISK_SIZE = GIB
@@ -29,6 +30,7 @@ class Run:
         self, home: Path, servers: Sequence[Server], missing: dict[str, str], *, short: bool, rounds: int
     ) -> None:
         self._home, self._short, self._rounds = home, short, rounds
+        self._filler = None if short else Filler(home)
         self._servers = {server.name: server for server in servers if server.name not in missing}
         self._missing = missing
         self._found: dict[str, dict[str, Any]] = {}
@@ -40,6 +42,8 @@ class Run:
         for (_, disk), together in itertools.groupby(cases, lambda case: (case.group, case.disk)):
             self._group(list(together), disk)
         counted = self._count() if calls else {}
+        if self._filler is not None:
+            self._filler.forget()
         return {
             "short": self._short,
             "minutes": round((time.monotonic() - begun) / 60, 1),
@@ -78,7 +82,8 @@ class Run:
             found = self._found.setdefault(case.id, {}).setdefault(name, {"rounds": []})
             options = case.short if self._short and case.short else case.options
             try:
-                measured = measure(case.load, server, home, options, hashed=first, beside=case.beside)
+                filler = self._filler if case.group in MEMORY_FILLED else None
+                measured = measure(case.load, server, home, options, hashed=first, beside=case.beside, filler=filler)
             except NotOffered as reason:
                 found["not_offered"] = str(reason)
                 continue

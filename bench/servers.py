@@ -62,10 +62,10 @@ def _ours(name: str, sync: bool = True, workers: int = 1, replicas: int = 1) -> 
     )  # fmt: skip
 
 
-def _ceiling(name: str, program: Callable[[], Sequence[str]], sync: bool) -> Server:
-    said = "syncs as ours does" if sync else "never syncs"
+def _ceiling(name: str, program: Callable[[], Sequence[str]], sync: bool, *more: str) -> Server:
+    said = " and ".join(("syncs as ours does" if sync else "never syncs", *more))
     return Server(
-        name, program, lambda data, port: [str(port), str(data), str(int(sync))], "bench/peers", sync, 1, said
+        name, program, lambda data, port: [str(port), str(data), str(int(sync)), *more], "bench/peers", sync, 1, said
     )
 
 
@@ -112,6 +112,7 @@ SERVERS = {
         _ceiling("ceiling in C, unsynced", _c, False),
         _ceiling("ceiling in Python", _python, True),
         _ceiling("ceiling in Python, unsynced", _python, False),
+        _ceiling("ceiling in Python, hashing", _python, True, "hashes"),
     )
 }  # fmt: skip
 

@@ -15,6 +15,7 @@ TWO_REPLICAS = ("ours, 2 replicas", "ours, 2 replicas, unsynced")
 PEERS = ("tusd", "@tus/server", "rustus")
 CEILING_C = ("ceiling in C", "ceiling in C, unsynced")
 CEILINGS = (*CEILING_C, "ceiling in Python", "ceiling in Python, unsynced")
+HASHING = "ceiling in Python, hashing"
 JOINERS = ("tusd", "rustus")
 
 XFS, EXT4 = "xfs with reflink", "ext4, no reflink"
@@ -75,11 +76,11 @@ def _finishing(disk: str) -> list[Case]:
 _BRIEFLY = ("--seconds", "2", "--count", "100")
 
 CASES = (
-    Case("W1", "W1", "W1", (*OURS, *PEERS, *CEILINGS), short=_size(128 * MIB)),
+    Case("W1", "W1", "W1", (*OURS, *PEERS, *CEILINGS, HASHING), short=_size(128 * MIB)),
     Case("W2", "W2", "W2", (*OURS, *PEERS, *CEILING_C), short=_size(64 * MIB)),
     Case("W5", "W2", "W5", TWO_REPLICAS, short=_size(64 * MIB)),
     Case("W5, concatenated", "W2", "W5-concatenation", (*TWO_REPLICAS, *JOINERS), short=_size(64 * MIB)),
-    Case("W3", "W3", "W3", (*TWO_WORKERS, *PEERS, *CEILING_C), short=_size(16 * MIB)),
+    Case("W3", "W3", "W3", (*TWO_WORKERS, *PEERS, *CEILING_C, HASHING), short=_size(16 * MIB)),
     Case("W8", "W8", "W3", (*TWO_WORKERS, *PEERS), short=_size(16 * MIB), rounds=2, beside="HEAD"),
     Case("W4", "W4", "W4", (*OURS, *FOUR_WORKERS, *PEERS, *CEILING_C), short=("--seconds", "1")),
     *_finishing(XFS),
@@ -90,6 +91,9 @@ CASES = (
     Case("chunks, the first one last", "growth", "gap", OURS[:1], short=("--count", "100"), rounds=1),
     Case("open uploads", "growth", "open", (*OURS, *PEERS), short=("--count", "300"), rounds=1),
 )  # fmt: skip
+
+# Where gigabytes pass through the kernel's cache; see `memory.py`.
+MEMORY_FILLED = ("W1", "W2", "W3", "W6", "W8")
 
 GROUPS = tuple(dict.fromkeys(case.group for case in CASES))
 

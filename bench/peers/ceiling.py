@@ -1,5 +1,10 @@
-"""The ceiling for a program in Python: as `ceiling.c`, line for line. `python ceiling.py PORT DIRECTORY SYNC`."""
+"""The ceiling for a program in Python: as `ceiling.c`, line for line. `python ceiling.py PORT DIRECTORY SYNC [hashes]`.
 
+`hashes`: it also computes sha256 of what it writes, in the thread that has written it. What that costs is not the rest
+of a server.
+"""
+
+import hashlib
 import itertools
 import os
 import re
@@ -10,7 +15,7 @@ import threading
 BUFFER = 1024 * 1024
 CHECKPOINT = 64 * BUFFER
 
-DIRECTORY, SYNC = sys.argv[2], sys.argv[3] == "1"
+DIRECTORY, SYNC, HASHES = sys.argv[2], sys.argv[3] == "1", "hashes" in sys.argv
 _numbers = itertools.count()
 
 
@@ -45,12 +50,15 @@ def receive(peer: socket.socket, head: bytes, first: bytes, buffer: bytearray) -
     length, offset = number(head, b"Content-Length"), number(head, b"Upload-Offset")
     file = os.open(f"{DIRECTORY}/{name}", os.O_WRONLY | os.O_CREAT, 0o666)
     os.pwrite(file, first, offset)
+    digest = hashlib.sha256(first)
     done, synced, sync, view = len(first), 0, None, memoryview(buffer)
     while done < length:
         count = peer.recv_into(buffer, min(BUFFER, length - done))
         if not count:
             sys.exit("the body broke off")
         os.pwrite(file, view[:count], offset + done)
+        if HASHES:
+            digest.update(view[:count])
         done += count
         if SYNC and done - synced >= CHECKPOINT and done < length:
             if sync:
