@@ -164,7 +164,7 @@ class PosixFilesystem(PosixTargets):
                 # O_TRUNC: somebody else may be copying the same bytes to the same place.
                 to_fd = os.open(self._at(name), os.O_WRONLY | os.O_CLOEXEC)
                 try:
-                    copied = copy_range(from_fd, source_offset, to_fd, offset, length)
+                    copied = copy_range(from_fd, source_offset, to_fd, offset, length, sync=self._sync)
                 finally:
                     # May raise: NFS writes back on close and reports here what a later sync need not see any more.
                     os.close(to_fd)

@@ -17,6 +17,9 @@ from storage_proxy.core.errors import ShareFault
 # A sync waits for the disk, or the wire, for as long as it has been left idle: so that is told to begin earlier.
 BEGIN_WRITING_BYTES = 1 << 20
 
+# What the share copies in one go; meanwhile the last of it can be written.
+COPY_BYTES = 16 << 20
+
 # What writev takes in one call on Linux.
 BUFFERS_MAX = 1024
 PIECE = 1024 * 1024
@@ -79,14 +82,19 @@ def read_whole(fd: int) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def copy_range(source: int, source_offset: int, destination: int, offset: int, length: int) -> int:
-    """By the share itself where it can: on NFS 4.2 not a byte crosses the wire, on a reflink server none is copied."""
+def copy_range(source: int, source_offset: int, destination: int, offset: int, length: int, *, sync: bool) -> int:
+    """By the share itself where it can: on NFS 4.2 not a byte crosses the wire, on a reflink server none is copied.
+
+    `sync`: it will be synced; see `begin_writing_back`."""
     copied = 0
     try:
         while copied < length:
-            moved = os.copy_file_range(source, destination, length - copied, source_offset + copied, offset + copied)
+            count = min(length - copied, COPY_BYTES)
+            moved = os.copy_file_range(source, destination, count, source_offset + copied, offset + copied)
             if moved == 0:
                 break
+            if sync:
+                begin_writing_back(destination, offset + copied, moved)
             copied += moved
     except OSError as error:
         if error.errno not in _COPY_BY_HAND:

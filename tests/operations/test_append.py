@@ -251,6 +251,18 @@ async def test_a_newer_append_is_taken_at_once_and_the_older_one_ends_at_its_nex
     assert (await look_up(other.service, upload)).prefix == 150
 
 
+async def test_bytes_in_any_order_become_durable_before_their_turn_to_be_promised(
+    share: SimulatedShare, replica: Replica
+) -> None:
+    """Many write to such an upload at once, and would wait for each other's bytes."""
+    upload, called = await opened(replica, Order.ANY), list[str]()
+    share.before_call = lambda replica, operation, paths: called.append(operation)
+    async with replica.service.turn(upload):
+        sending = asyncio.ensure_future(send(replica, upload, 0, ListedBody([CONTENT])))
+        await until(lambda: "staged.sync" in called)
+    assert await sending == len(CONTENT)
+
+
 async def test_a_checksum_is_all_or_nothing(share: SimulatedShare, replica: Replica) -> None:
     upload = await opened(replica)
     right, wrong = hashlib.sha1(CONTENT).digest(), hashlib.sha1(b"other").digest()  # noqa: S324 - the wire's own
