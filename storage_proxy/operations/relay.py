@@ -5,7 +5,8 @@ with one processor, in its cache, from its first stage to its last. The second t
 not at all, the first does everything.
 
 Rules: no stage has two pieces at once, and nobody leaves a stage before he has entered the next: so each stage sees all
-pieces, in their order, as if there was one thread. After a failure no other piece enters any stage.
+pieces, in their order, as if there was one thread. When no more pieces come, for whatever reason, those that came pass
+all stages; after a failure in a stage no other piece enters any.
 """
 
 import threading
@@ -23,6 +24,8 @@ class Relay:
         self._turns = [threading.Lock() for _ in range(1 + len(stages))]
         """to get a piece, and to be in each stage"""
         self._ended = False
+        self._stopped = False
+        """a stage has failed"""
         self._failure: BaseException | None = None
 
     def run(self) -> None:
@@ -45,19 +48,28 @@ class Relay:
         turn = self._turns[0]
         turn.acquire()
         try:
-            piece = None if self._ended else next(self._pieces, None)
-            self._ended = piece is None
-            if piece is None:
+            if (piece := self._next()) is None:
                 return
             for stage, following in zip(self._stages, self._turns[1:], strict=True):
                 following.acquire()
                 turn.release()
                 turn = following
-                if self._failure is not None:
+                if self._stopped:
                     return
                 stage(piece)
         except BaseException as failure:
             self._failure = self._failure or failure
+            self._stopped = self._ended = True
         finally:
-            self._ended = self._ended or self._failure is not None
             turn.release()
+
+    def _next(self) -> Piece | None:
+        piece = None
+        if not self._ended:
+            try:
+                piece = next(self._pieces, None)
+            except BaseException as failure:
+                self._failure = self._failure or failure
+            if piece is None:
+                self._ended = True
+        return piece

@@ -142,6 +142,82 @@ def test_after_a_failure_no_piece_enters_any_stage(stage: int, helped: bool) -> 
     assert source.closed == 1
 
 
+def test_who_is_behind_a_failure_does_not_enter_the_stage_that_failed() -> None:
+    """It would hash what comes behind bytes that nobody has hashed."""
+    behind, hashed = threading.Event(), list[Piece]()
+
+    def first(piece: Piece) -> None:
+        if piece == PIECES[1]:
+            behind.set()
+
+    def second(piece: Piece) -> None:
+        hashed.append(piece)
+        assert behind.wait(30), "nobody went on meanwhile"
+        raise OSError("full")
+
+    relays: list[Relay] = []
+    helper = helper_of(relays)
+    relays.append(Relay(Source({0: helper.start}).pieces(), (first, second)))
+    with pytest.raises(OSError, match="full"):
+        relays[0].run()
+    assert ended(helper)
+    assert hashed == PIECES[:1]
+
+
+class Overtaking:
+    """A lock whose first taker lets another one go before it, if one comes."""
+
+    def __init__(self) -> None:
+        self._lock, self._first, self._overtaken = threading.Lock(), True, threading.Event()
+
+    def acquire(self) -> None:
+        if self._first:
+            self._first = False
+            self._overtaken.wait(0.2)
+        self._lock.acquire()
+        self._overtaken.set()
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+def test_nobody_overtakes_between_two_stages(stage: int) -> None:
+    stages, relays = Stages(), list[Relay]()
+    helper = helper_of(relays)
+    relay = Relay(Source({0: helper.start}).pieces(), (stages.first, stages.second))
+    relay._turns[1 + stage] = Overtaking()  # type: ignore[call-overload]
+    relays.append(relay)
+    relay.run()
+    assert ended(helper)
+    assert stages.seen == (PIECES, PIECES)
+
+
+def test_what_came_before_a_body_broke_passes_all_stages() -> None:
+    """The piece is in its first stage when the other thread hears that there will be no more."""
+    broken = threading.Event()
+
+    def pieces() -> Generator[Piece, None, None]:
+        helper.start()
+        yield PIECES[0]
+        broken.set()
+        raise ConnectionError
+
+    hashed, relays = list[Piece](), list[Relay]()
+    helper = helper_of(relays)
+    relays.append(Relay(pieces(), (lambda piece: None if broken.wait(30) else None, hashed.append)))
+    with pytest.raises(ConnectionError):
+        relays[0].run()
+    assert ended(helper)
+    assert hashed == PIECES[:1]
+
+
 def test_a_body_that_breaks_is_told_by_who_runs_whoever_met_it() -> None:
     def broken() -> Generator[Piece, None, None]:
         yield PIECES[0]
