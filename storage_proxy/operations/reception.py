@@ -141,6 +141,8 @@ class Reception:
                         return
                     await self._take(batch)
                     reading = self._read_more()
+                    # Or it would live on in this frame until the next one has come, which may take seconds.
+                    del batch
                 if self._checkpoint_is_due():
                     await self._checkpoint()
         finally:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import weakref
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -39,6 +40,9 @@ from storage_proxy.wire.checksums import Checksum
 T = TypeVar("T")
 
 CONTENT = bytes(range(200))
+
+# Only a test that is going to fail ever waits so long.
+PATIENCE_SECONDS = 5.0
 
 
 class SteeredBody:
@@ -80,6 +84,29 @@ class UnreadBody:
 
     async def batch(self, size: int, seconds: float) -> Sequence[bytes] | Unread:
         return self._batches.pop(0) if self._batches else []
+
+
+class _Watched(list[bytes]):
+    """A batch of which can be told whether anybody holds it still."""
+
+
+class ForgottenBody:
+    """A body whose second batch comes when nobody holds the first one any more."""
+
+    def __init__(self) -> None:
+        self._first: weakref.ref[_Watched] | None = None
+        self._forgotten = asyncio.Event()
+
+    def at_hand(self, size_max: int) -> None:
+        return None
+
+    async def batch(self, size: int, seconds: float) -> Sequence[bytes]:
+        if self._first is None:
+            batch = _Watched([CONTENT])
+            self._first = weakref.ref(batch, lambda _: self._forgotten.set())
+            return batch
+        await self._forgotten.wait()
+        return []
 
 
 async def opened(replica: Replica, order: Order = Order.SEQUENTIAL, length: int | None = len(CONTENT)) -> UploadId:
@@ -346,6 +373,12 @@ async def test_a_body_whose_checksum_comes_last_is_promised_as_a_whole_or_not_at
         else:
             assert (await sending).manifest.phase is Phase.PUBLISHED
     assert asked == [0, 0], "nothing is promised before"
+
+
+async def test_what_has_been_written_is_not_held_until_the_next_bytes_come(replica: Replica) -> None:
+    upload = await opened(replica)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert await send(replica, upload, 0, ForgottenBody()) == len(CONTENT)
 
 
 @pytest.mark.parametrize("first", [150, 40, 100], ids=["more than there was", "less than there was", "just that"])
