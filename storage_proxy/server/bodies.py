@@ -134,24 +134,20 @@ class RequestBody:
             self._end = _Ended()
             return
         count = min(size, straight.left)
-        try:
-            if await straight.arrive(count, min(due, quiet), self._stopped):
-                # What the parser had goes along: a trip of its own to a thread costs more than to receive a batch.
-                self._unread = straight.take(count, self._pieces)
-                self._pieces, self._held = [], 0
-                return
-            piece = straight.take_what_is_there(count)
-            if piece is None and not self._held and await straight.arrive(1, quiet, self._stopped):
-                piece = straight.take_what_is_there(count)
-        except BodyBroken as broken:
-            self._end = broken
-            return
-        if piece is not None:
-            self._keep(piece)
-        if self._stopped.done():
-            self._end = BodyStopped()
-        elif not self._held:
-            self._end = BodyIdle(self._idle_seconds)
+        if not await straight.arrive(count, min(due, quiet), self._stopped):
+            # How many have come instead, the thread that receives them will see.
+            nothing = not straight.has_news()
+            if nothing and not self._held:
+                nothing = not await straight.arrive(1, quiet, self._stopped)
+            count = 0 if nothing else 1
+            if self._stopped.done():
+                self._end = BodyStopped()
+            elif count == 0 and not self._held:
+                self._end = BodyIdle(self._idle_seconds)
+        if count > 0:
+            # What the parser had goes along: a trip of its own to a thread costs more than to receive a batch.
+            self._unread = straight.take(count, self._pieces)
+            self._pieces, self._held = [], 0
 
     def _keep(self, piece: bytes) -> None:
         self._pieces.append(piece)

@@ -171,6 +171,32 @@ async def test_draining_spares_a_body_that_is_whole() -> None:
         assert await site.body.batch(BATCH_BYTES, NEVER) == ()
 
 
+async def test_less_than_a_batch_of_a_large_body_is_left_to_the_thread_that_writes_it() -> None:
+    async with receiving(put(2 * BATCH_BYTES), b"ab") as site:
+        assert joined(await site.body.batch(BATCH_BYTES, 0.0)) == b"ab"
+        await site.client.send(b"cd")
+        batch = await site.body.batch(BATCH_BYTES, 0.0)
+        assert not isinstance(batch, Sequence), "received by the event loop, its memory would stay in pieces"
+        assert joined(batch) == b"cd"
+
+
+async def test_a_large_body_that_goes_on_is_ended_by_draining_after_what_it_brought() -> None:
+    async with receiving(put(2 * BATCH_BYTES), b"ab") as site:
+        assert joined(await site.body.batch(BATCH_BYTES, 0.0)) == b"ab"
+
+        async def came() -> bool:
+            assert site.body._straight is not None
+            return site.body._straight.has_news()
+
+        await site.client.send(b"cd")
+        await until(came)
+        site.draining.set()
+        assert joined(await site.body.batch(BATCH_BYTES, NEVER)) == b"cd"
+        await site.client.send(b"ef")
+        with pytest.raises(BodyStopped):
+            await site.body.batch(BATCH_BYTES, NEVER)
+
+
 async def test_a_thousand_tiny_chunks_come_as_few_pieces() -> None:
     count = 3 * PIECES_MAX
     head = "PUT / HTTP/1.1\nHost: test\nTransfer-Encoding: chunked\n"

@@ -75,6 +75,24 @@ async def test_one_connection_carries_many_large_bodies(proxy: Proxy, lanes: lis
     assert len(lanes) == 3, "the last piece is too small to be worth it"
 
 
+@pytest.mark.parametrize(("length", "straight"), [(60 << 10, False), (70 << 10, True)])
+async def test_a_body_of_some_size_that_has_not_come_yet_goes_straight(
+    proxy: Proxy, lanes: list[StraightBody], length: int, straight: bool
+) -> None:
+    path = await proxy.create(length)
+    raw = await proxy.raw(patch_opening(path, 0, length), CONTENT[:10])
+
+    async def begun() -> bool:
+        return proxy.service.appends == 1
+
+    await until(begun)
+    await raw.send(CONTENT[10:length])
+    assert (await raw.head())[0] == 204
+    await raw.close()
+    assert (proxy.directory / "file.bin").read_bytes() == CONTENT[:length]
+    assert len(lanes) == straight
+
+
 async def test_a_body_in_drops_arrives_whole(start: Start, lanes: list[StraightBody]) -> None:
     proxy = await start(checkpoints={"seconds": 0.02})
     length = 2 * MIB
