@@ -29,12 +29,14 @@ from gunicorn.app.base import BaseApplication
 
 from storage_proxy import logs
 from storage_proxy.adapters import counting
+from storage_proxy.adapters.memory import share_one_arena
 from storage_proxy.app.wiring import REFUSED, CannotStart, build, replica, runner_of
 from storage_proxy.settings import Settings
 
 
 def run(settings: Settings) -> None:
     """Serve until told to stop."""
+    share_one_arena()
     logs.configure(settings.log.format, settings.log.level)
     if settings.server.workers > 1:
         with _private_directory() as shared:

@@ -19,11 +19,13 @@ from aiohttp import web
 
 from storage_proxy import logs
 from storage_proxy.adapters.doctor.start_up import start_up_faults
+from storage_proxy.adapters.memory import give_back
 from storage_proxy.adapters.metrics import CONTENT_TYPE, Metrics
 from storage_proxy.adapters.page_files import read_page
 from storage_proxy.adapters.system import SystemClock, SystemEntropy
 from storage_proxy.adapters.threads import ThreadWorkers
 from storage_proxy.app.hooking import Hooking
+from storage_proxy.app.idle_memory import IdleMemory
 from storage_proxy.app.listeners import Everybody
 from storage_proxy.app.volumes import ages_of, limits_of, open_volumes
 from storage_proxy.core.errors import ShareFault, ShareFull, ShareStalled
@@ -98,6 +100,7 @@ def build(settings: Settings, shared: Path | None = None) -> web.Application:
             )
     app.cleanup_ctx.append(partial(_working, settings, service, hooking, readiness))
     app.cleanup_ctx.append(partial(_watching, service, readiness, probers))
+    app.cleanup_ctx.append(partial(_giving_back, service))
     if settings.manager.listen is not None:
         app.cleanup_ctx.append(partial(_managing, settings, service, readiness, stream, metrics))
     app.on_shutdown.append(_drain)
@@ -237,6 +240,12 @@ async def _sampling(metrics: Metrics, service: Service, app: web.Application) ->
     sampler.cancel()
     # What happened since the last time; other workers go on telling it.
     metrics.sample(service)
+
+
+async def _giving_back(service: Service, app: web.Application) -> AsyncIterator[None]:
+    giving = asyncio.create_task(IdleMemory(service, give_back).look_for_ever())
+    yield
+    giving.cancel()
 
 
 async def _watching(
