@@ -209,9 +209,12 @@ def test_what_came_before_a_body_broke_passes_all_stages() -> None:
         broken.set()
         raise ConnectionError
 
+    def first(piece: Piece) -> None:
+        assert broken.wait(30), "nobody asked for more meanwhile"
+
     hashed, relays = list[Piece](), list[Relay]()
     helper = helper_of(relays)
-    relays.append(Relay(pieces(), (lambda piece: None if broken.wait(30) else None, hashed.append)))
+    relays.append(Relay(pieces(), (first, hashed.append)))
     with pytest.raises(ConnectionError):
         relays[0].run()
     assert ended(helper)
