@@ -37,8 +37,9 @@ Transition = Callable[[Manifest], Manifest]
 # A change that meets another writer at every turn gives up; under the lock one turn is the rule, two are rare.
 STEPS_MAX = 400
 
-# Larger texts, of uploads full of holes, are not worth their memory.
-REMEMBERED_BYTES_MAX = 16 << 10
+# Texts of uploads full of holes are larger, and of those only the last few are worth their memory.
+SMALL_BYTES_MAX = 16 << 10
+REMEMBERED_BYTES_MAX = 2 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +203,14 @@ def _parse(text: bytes, upload: UploadId) -> Version[Manifest]:
 
 
 # A text that is read again means the same again: each request reads one two or three times.
-_parsed = lru_cache(maxsize=256)(_parse)
+_parsed_small = lru_cache(maxsize=256)(_parse)
+_parsed_large = lru_cache(maxsize=4)(_parse)
+
+
+def _parsed(text: bytes, upload: UploadId) -> Version[Manifest]:
+    if len(text) <= SMALL_BYTES_MAX:
+        return _parsed_small(text, upload)
+    return _parsed_large(text, upload) if len(text) <= REMEMBERED_BYTES_MAX else _parse(text, upload)
 
 
 class Performer:
@@ -262,8 +270,7 @@ class Performer:
             return Version(seen.revision, seen)
         key = self.upload.key
         self._filesystem.refresh(layout.directory(key))
-        text = self._filesystem.read(layout.manifest(key))
-        return _parsed(text, self.upload) if len(text) <= REMEMBERED_BYTES_MAX else _parse(text, self.upload)
+        return _parsed(self._filesystem.read(layout.manifest(key)), self.upload)
 
     def _read_fence(self, revision: int) -> str | None:
         try:

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from storage_proxy.core.errors import ManifestTooNew, ShareFault, UploadNotFound
-from storage_proxy.core.manifest import Manifest, Order, Phase, Policy, UploadId
+from storage_proxy.core.manifest import Chunk, Manifest, Order, Phase, Policy, UploadId
 from storage_proxy.core.target import Target
 from storage_proxy.ports import NameTaken, Region
-from storage_proxy.store import layout
+from storage_proxy.store import info_json, layout
 from storage_proxy.testing.filesystem import SimulatedShare
 from storage_proxy.testing.replicas import VOLUME, Replica
 
@@ -85,3 +85,24 @@ def test_a_newer_replicas_manifest_is_neither_read_nor_changed(share: SimulatedS
     with pytest.raises(ManifestTooNew):
         fresh.volume.manifests.change(KEY, lambda manifest: replace(manifest, metadata="b"))
     assert share.tree()[layout.manifest(KEY)] == text
+
+
+@pytest.mark.parametrize("pieces", [1, 1000])
+def test_a_text_that_stands_still_is_parsed_once_however_many_pieces_it_tells_of(
+    share: SimulatedShare, replica: Replica, monkeypatch: pytest.MonkeyPatch, pieces: int
+) -> None:
+    """A commit reads it three times; with thousands of pieces parsing is what a request is made of."""
+    parsed, parse = list[int](), info_json.parse
+
+    def counting(text: bytes, upload: UploadId) -> Manifest:
+        parsed.append(len(text))
+        return parse(text, upload)
+
+    monkeypatch.setattr(info_json, "parse", counting)
+    chunks = tuple(
+        Chunk(2 * number, 1, "0" * 64, f"chunk_{2 * number}.{number:032x}.dat", True) for number in range(pieces)
+    )
+    replica.volume.manifests.create(replace(FIRST, length=None, metadata=str(pieces), chunks=chunks))
+    for _ in range(3):
+        assert replica.volume.manifests.read(KEY).chunks == chunks
+    assert len(parsed) == 1
