@@ -342,8 +342,8 @@ class Reception:
         return self.good if self.chunk.given_up else self.chunk.snapshot(sealed=sealed)
 
     async def _save_the_good_part(self, error: StorageProxyError) -> None:
-        """A commit failed on the way, and is worth one more try, whose failure says no more. After a write or a sync that
-        failed there is nothing to be tried: that file is never synced again."""
+        """A commit failed on the way, and is worth one more try, whose failure says no more. After a write or a sync
+        that failed there is nothing to be tried: that file is never synced again."""
         try:
             await self._commit_last(keep=False)
         except StorageProxyError as again:
