@@ -190,13 +190,14 @@ async def test_what_a_body_has_delivered_is_committed_at_sigterm_and_another_rep
     path = await client.create(b.url, len(data), filename="drained.bin")
     # Chunked: of a body whose length is told, what is less than a batch would stay unread until it is needed.
     async with await OpenPatch.begin(a.url, path, 0, None) as upload:
-        await upload.send(data[:delivered])
+        await upload.send(data[:MIB])
+        await client.reaches(b.url, path, MIB)
+        await upload.send(data[MIB:delivered])
 
         async def everything_is_read() -> bool:
             connection = processes.server_side(a.port, upload.local_port)
             return connection is not None and connection.unread == 0
 
-        await client.reaches(b.url, path, MIB)
         await until("the replica has read it all", everything_is_read)
         assert await client.offset(b.url, path) < delivered, "nothing is left for the drain to do"
         a.tell_to_stop()
