@@ -8,7 +8,7 @@ each load, up to little, with a file that takes no room on the disk; from then o
 import os
 from pathlib import Path
 
-FREE_BYTES = 1 << 30
+FREE_BYTES = 256 << 20
 _STEP = 16 << 20
 
 
