@@ -149,11 +149,14 @@ class Reception:
             reading.cancel()
 
     async def _wait_for_news(self, reading: "asyncio.Task[Batch]") -> None:
-        """Until there are bytes, a checkpoint is due, or one has ended: what it found may end the append."""
+        """Until there are bytes, a checkpoint is due, or one has ended: what it found may end the append; or until a
+        writer that receives for itself tells how much there was: less than all may be due for a checkpoint."""
+        receiving = self.writing if self.writer_receives else None
         awaited: list[asyncio.Task[Any]] = [reading]
-        if self.committing is not None:
-            awaited.append(self.committing)
+        awaited += [task for task in (self.committing, receiving) if task is not None]
         await asyncio.wait(awaited, timeout=self._seconds_to_checkpoint(), return_when=asyncio.FIRST_COMPLETED)
+        if receiving is not None and receiving.done():
+            await self._written()
         if self.committing is not None and self.committing.done():
             await self._committed()
 

@@ -394,6 +394,24 @@ async def test_what_a_writer_receives_counts_and_not_what_seemed_to_be_there(fir
     assert replica.service.undurable.held == 0
 
 
+async def test_less_than_seemed_to_be_there_is_committed_in_time_though_all_had_seemed_to_be() -> None:
+    """The kernel had woken us too early; from then on nothing comes."""
+    replica = Replica(SimulatedShare(), "one", limits=replace(SMALL, checkpoint_bytes=40))
+    upload, silent = await opened(replica), asyncio.Event()
+
+    class Quiet(UnreadBody):
+        async def batch(self, size: int, seconds: float) -> Sequence[bytes] | Unread:
+            if not self._batches:
+                await silent.wait()
+            return await super().batch(size, seconds)
+
+    body = Quiet(Unhurried(len(CONTENT), [CONTENT[:40]]))
+    sending = asyncio.ensure_future(send(replica, upload, 0, body, body_length=len(CONTENT)))
+    await until(lambda: committed(replica) == [(40, False)])
+    silent.set()
+    assert await sending == 40
+
+
 @pytest.mark.parametrize(
     ("length", "body_length"),
     [(len(CONTENT), None), (None, len(CONTENT))],
