@@ -5,7 +5,7 @@ side by side; when the buffers have been dropped, there are holes between the sm
 each thread takes from an arena of its own, of which a MiB stays for good. Both would be more than slow uploads need.
 
 Rule: not by asking the kernel for each large buffer (M_MMAP_THRESHOLD): it would be given back by itself, but to have
-its pages made anew each time costs a third of what receiving takes.
+its pages made anew each time costs a good part of what receiving takes.
 """
 
 import ctypes
@@ -26,6 +26,6 @@ def share_one_arena() -> None:
 
 
 def give_back() -> None:
-    """All that can be. Takes a millisecond, after a burst one for each 10 MiB; who asks for memory meanwhile waits."""
+    """All that can be. The more there is, the longer it takes; who asks for memory meanwhile waits."""
     if _malloc_trim is not None:
         _malloc_trim(0)

@@ -1,8 +1,8 @@
 """Two threads take turns at one large body: while one hashes its piece, the other receives the next.
 
-Receiving and writing cost about what hashing does, so one large upload goes nearly twice as fast; and a piece stays
-with one processor, in its cache, from its first stage to its last. The second thread is help: where it comes late, or
-not at all, the first does everything.
+Receiving and writing cost about what hashing does, and side by side less time than one after the other (W1 of
+docs/performance.md, beside the ceiling that hashes); and a piece stays with one processor, in its cache, from its first
+stage to its last. The second thread is help: where it comes late, or not at all, the first does everything.
 
 Rules: no stage has two pieces at once, and nobody leaves a stage before he has entered the next: so each stage sees all
 pieces, in their order, as if there was one thread. When no more pieces come, for whatever reason, those that came pass
